@@ -1,0 +1,43 @@
+/**
+ * What the core wants done, as plain data. The runtime drains it after each input, carries it out, and reports back
+ * with `persisted(seq)` and `applied(index)`.
+ *
+ * "Durable before sent" is this type: a vote or an append acknowledgement can only leave in `persist.thenSend`.
+ */
+import type { Message } from './messages.ts';
+import type { Entry, HardState, LogIndex, ReplicaId, Role, Snapshot, Term } from './types.ts';
+
+/** Messages that promise nothing about the sender's disk. */
+export type FreeMessage = Exclude<Message, { kind: 'vote-response' | 'append-accepted' }>;
+
+/** One atomic, synchronous write. The runtime carries batches out strictly in the order of `seq`. */
+export interface Persist {
+  readonly seq: number;
+  readonly hardState: HardState;
+  /** Entries from here on are deleted before `entries` are put. */
+  readonly truncateFrom: LogIndex | null;
+  readonly entries: readonly Entry[];
+  /** Replaces the stored snapshot; entries up to `compactTo` go. */
+  readonly snapshot: Snapshot | null;
+  /** Entries up to and including this index are deleted (they are covered by the snapshot). */
+  readonly compactTo: LogIndex | null;
+  /** What may leave once the write is durable. */
+  readonly thenSend: readonly Message[];
+}
+
+export interface Effects {
+  readonly send: readonly FreeMessage[];
+  readonly persist: Persist | null;
+  /** The state machine is replaced by this before `apply`. */
+  readonly restore: Snapshot | null;
+  /** Committed entries in log order, each exactly once. */
+  readonly apply: readonly Entry[];
+  /** Set when role, term or known leader changed. */
+  readonly transition: Transition | null;
+}
+
+export interface Transition {
+  readonly role: Role;
+  readonly term: Term;
+  readonly leader: ReplicaId | null;
+}

@@ -1,0 +1,32 @@
+/** What the firewall should do for us, whole, and the interface the daemon drives it by. */
+import type { Cidr } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+
+export interface FirewallConfig {
+  /** The whole container network. */
+  readonly network: Cidr;
+  /** Own lease. */
+  readonly subnet: Cidr;
+  /** External interface. */
+  readonly iface: string;
+  /** Public addresses of all members. */
+  readonly memberIps: readonly Ip[];
+  /** Null where there is no vxlan device. */
+  readonly vxlan: { readonly device: string; readonly port: number } | null;
+  /** `--ip-masq`. */
+  readonly ipMasq: boolean;
+  /** Not `--ip-masq-fully-random-disable`. */
+  readonly randomFully: boolean;
+  /** `--iptables-forward-rules`. */
+  readonly forwardRules: boolean;
+  /** We turned forwarding on, so we keep the host from being an open router. */
+  readonly guardForwarding: boolean;
+}
+
+export interface Firewall {
+  /** Idempotent: reads what is there, changes only what differs, in one transaction a table. Resolves to whether it
+   *  changed anything. Throws TsflannelError when a tool is missing or refuses. */
+  apply(config: FirewallConfig): Promise<boolean>;
+  /** Removes everything that is ours and nothing else. */
+  remove(): Promise<void>;
+}

@@ -1,0 +1,120 @@
+/**
+ * IPv4 and IPv6 addresses as canonical text (RFC 5952 for IPv6), so that equality is `===`, a Map key is the address
+ * itself and JSON needs no conversion. Arithmetic goes over bigint. Pure; `as Ip` stands in this file only.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+import type { Brand } from './brand.ts';
+
+export type Ip = Brand<string, 'Ip'>;
+export type Family = 4 | 6;
+
+/** Undefined for anything that is not exactly one address (no zone, no port, no leading zeros). */
+export function parseIp(text: string): Ip | undefined {
+  if (isIPv4(text)) return text as Ip;
+  if (!isIPv6(text) || text.includes('%')) return undefined;
+  return ipFromBigInt(6, parseIpv6(text));
+}
+
+/** For literals and for text that a parser of ours wrote. Throws on anything else. */
+export function toIp(text: string): Ip {
+  const ip = parseIp(text);
+  if (ip === undefined) throw new TypeError(`not an IP address: ${text}`);
+  return ip;
+}
+
+export function ipFamily(ip: Ip): Family {
+  return ip.includes(':') ? 6 : 4;
+}
+
+export function ipBits(family: Family): 32 | 128 {
+  return family === 4 ? 32 : 128;
+}
+
+export function ipToBigInt(ip: Ip): bigint {
+  return ipFamily(ip) === 4 ? BigInt(parseIpv4(ip)) : parseIpv6(ip);
+}
+
+/** Throws when the value does not fit the family. */
+export function ipFromBigInt(family: Family, value: bigint): Ip {
+  if (value < 0n || value >> BigInt(ipBits(family)) !== 0n)
+    throw new RangeError(`address out of range: ${value}`);
+  return (family === 4 ? formatIpv4(Number(value)) : formatIpv6(value)) as Ip;
+}
+
+/** Network byte order, 4 or 16 bytes. */
+export function ipToBytes(ip: Ip): Uint8Array {
+  const family = ipFamily(ip);
+  const bytes = new Uint8Array(ipBits(family) / 8);
+  let value = ipToBigInt(ip);
+  for (let i = bytes.length - 1; i >= 0; i--) {
+    bytes[i] = Number(value & 0xffn);
+    value >>= 8n;
+  }
+  return bytes;
+}
+
+/** Throws unless there are 4 or 16 bytes. */
+export function ipFromBytes(bytes: Uint8Array): Ip {
+  if (bytes.length !== 4 && bytes.length !== 16)
+    throw new RangeError(`not an address: ${bytes.length} bytes`);
+  let value = 0n;
+  for (const byte of bytes) value = (value << 8n) | BigInt(byte);
+  return ipFromBigInt(bytes.length === 4 ? 4 : 6, value);
+}
+
+export function ipAdd(ip: Ip, offset: number | bigint): Ip {
+  return ipFromBigInt(ipFamily(ip), ipToBigInt(ip) + BigInt(offset));
+}
+
+/** IPv4 before IPv6, then by value. */
+export function compareIp(a: Ip, b: Ip): number {
+  const byFamily = ipFamily(a) - ipFamily(b);
+  if (byFamily !== 0) return byFamily;
+  const difference = ipToBigInt(a) - ipToBigInt(b);
+  return difference < 0n ? -1 : difference > 0n ? 1 : 0;
+}
+
+function parseIpv4(text: string): number {
+  return text.split('.').reduce((value, part) => value * 256 + Number(part), 0);
+}
+
+function formatIpv4(value: number): string {
+  return [24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff).join('.');
+}
+
+/** The text has passed isIPv6. */
+function parseIpv6(text: string): bigint {
+  const [head = '', tail] = text.split('::');
+  const left = groups(head);
+  const right = tail === undefined ? [] : groups(tail);
+  const zeros = new Array<number>(8 - left.length - right.length).fill(0);
+  return [...left, ...zeros, ...right].reduce((value, group) => (value << 16n) | BigInt(group), 0n);
+}
+
+function groups(part: string): number[] {
+  if (part === '') return [];
+  return part.split(':').flatMap((group) => {
+    if (!group.includes('.')) return [Number.parseInt(group, 16)];
+    const v4 = parseIpv4(group);
+    return [v4 >>> 16, v4 & 0xffff];
+  });
+}
+
+function formatIpv6(value: bigint): string {
+  const parts = Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn));
+  const run = longestZeroRun(parts);
+  const hex = parts.map((part) => part.toString(16));
+  if (run.length < 2) return hex.join(':');
+  return `${hex.slice(0, run.start).join(':')}::${hex.slice(run.start + run.length).join(':')}`;
+}
+
+/** The first of the longest, as RFC 5952 section 4.2.3 asks. */
+function longestZeroRun(parts: readonly number[]): { start: number; length: number } {
+  let best = { start: 0, length: 0 };
+  for (let start = 0; start < parts.length; start++) {
+    let length = 0;
+    while (parts[start + length] === 0) length++;
+    if (length > best.length) best = { start, length };
+  }
+  return best;
+}
