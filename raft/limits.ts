@@ -14,6 +14,8 @@ export const LEARNER_HEARTBEAT_MS = 1_000;
 export const MAX_DATAGRAM_BYTES = 1_200;
 /** A command larger than this is refused when proposed. */
 export const MAX_COMMAND_BYTES: number = 1 << 20;
+/** Voters, outgoing voters and learners of one configuration together: eight times the fleet the design is sized for. */
+export const MAX_CONFIGURATION_REPLICAS = 4_096;
 /** One frame on a TLS stream: a snapshot must fit. */
 export const MAX_FRAME_BYTES: number = 16 << 20;
 /** Append bytes under way to one peer that are not acknowledged yet; what the default receive buffer holds. */
@@ -26,3 +28,43 @@ export const MAX_UNCOMMITTED_BYTES: number = 16 << 20;
 /** A snapshot is taken after this many applied entries; as many stay for followers that are slightly behind. */
 export const SNAPSHOT_ENTRIES = 1_000;
 export const TRAILING_ENTRIES = 500;
+
+/** Bounds of the transport. */
+
+/** How far back a datagram may arrive out of order before it counts as a replay. A power of two. */
+export const REPLAY_WINDOW_BITS = 4_096;
+/** Datagram keys are renewed by a new TLS handshake after this time, or when half their counters are used. */
+export const REKEY_MS: number = 60 * 60 * 1_000;
+/** Without a new handshake (TCP is blocked, UDP is not) keys work this much longer, then datagrams stop. */
+export const KEY_LIFETIME_MS: number = 2 * REKEY_MS;
+/** Far below the limits of AES-256-GCM with counter nonces. */
+export const KEY_DATAGRAMS_MAX: number = 2 ** 32;
+/** Replaced keys and replaced sessions work on for what is still under way. */
+export const REPLACED_GRACE_MS = 10_000;
+/** Asked of the kernel; it grants what net.core.rmem_max allows. Holds the bursts of a few hundred peers. */
+export const RECEIVE_BUFFER_BYTES: number = 4 << 20;
+
+/** From the TCP connection to the hello. */
+export const HANDSHAKE_TIMEOUT_MS = 5_000;
+/** Connections that have not said who they are. The oldest goes when one more comes: garbage cannot lock members out. */
+export const UNPROVEN_CONNECTIONS_MAX = 64;
+/** Sessions without a replica. When one more comes, the oldest that waits for no answer goes. */
+export const ANONYMOUS_SESSIONS_MAX = 64;
+export const ANONYMOUS_FRAME_BYTES_MAX: number = 64 << 10;
+/** An anonymous session that asks nothing. */
+export const ANONYMOUS_IDLE_MS = 30_000;
+/** Requests of one caller that are being answered. Above it they fail. */
+export const ANONYMOUS_REQUESTS_MAX = 4;
+export const MEMBER_REQUESTS_MAX = 1_024;
+/** Bytes waiting in one session for a slow reader. Above it Raft messages are dropped and requests fail. */
+export const SESSION_QUEUE_BYTES_MAX: number = 4 << 20;
+/** A silent session is asked for a sign of life after the first, and cut after the second. */
+export const SESSION_PING_MS = 5_000;
+export const SESSION_SILENCE_MS_MAX = 15_000;
+
+/** The higher id of a pair waits this long for the lower one to dial. */
+export const DIAL_DELAY_MS = 1_000;
+export const DIAL_BACKOFF_MS_MIN = 50;
+export const DIAL_BACKOFF_MS_MAX = 2_000;
+/** After an append that only the stream could carry, the next ones follow it there, so that they arrive in order. */
+export const STREAM_AFFINITY_MS = 100;

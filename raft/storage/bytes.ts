@@ -1,0 +1,127 @@
+/**
+ * A writer and a reader of fixed binary layouts, big-endian, shared by the disk format and the wire format. The reader
+ * trusts nothing: a length is checked against what is left before it is used, and whatever does not parse is a
+ * DecodeError and nothing else. Knows no format itself.
+ */
+
+/** Bytes that are not what the format says. Expected from sockets and disks: the caller decides what it means. */
+export class DecodeError extends Error {
+  override readonly name = 'DecodeError';
+}
+
+const TWO_32 = 2 ** 32;
+
+export class ByteWriter {
+  #bytes: Uint8Array;
+  #view: DataView;
+  #length = 0;
+
+  /** `capacity` is a first guess; the buffer grows. */
+  constructor(capacity = 256) {
+    this.#bytes = new Uint8Array(capacity);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  u8(n: number): void {
+    const at = this.#reserve(1);
+    this.#view.setUint8(at, n);
+  }
+
+  u16(n: number): void {
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, n);
+  }
+
+  u32(n: number): void {
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, n);
+  }
+
+  /** Safe integers only: what is 64 bit in the format is 53 bit in memory. */
+  u64(n: number): void {
+    const at = this.#reserve(8);
+    this.#view.setUint32(at, Math.floor(n / TWO_32));
+    this.#view.setUint32(at + 4, n % TWO_32);
+  }
+
+  raw(bytes: Uint8Array): void {
+    const at = this.#reserve(bytes.length);
+    this.#bytes.set(bytes, at);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** What was written; a view, valid until the next write. */
+  finish(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** Makes room for `size` bytes and returns where they go. Call it before touching `#view`: it may replace it. */
+  #reserve(size: number): number {
+    const at = this.#length;
+    this.#length += size;
+    if (this.#length > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2));
+      grown.set(this.#bytes);
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer);
+    }
+    return at;
+  }
+}
+
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #offset = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  u16(): number {
+    return this.#view.getUint16(this.#take(2));
+  }
+
+  u32(): number {
+    return this.#view.getUint32(this.#take(4));
+  }
+
+  u64(): number {
+    const at = this.#take(8);
+    const n = this.#view.getUint32(at) * TWO_32 + this.#view.getUint32(at + 4);
+    if (!Number.isSafeInteger(n)) throw new DecodeError('a 64-bit number is larger than 2^53 - 1');
+    return n;
+  }
+
+  /** A view into the input: copy it if it is to outlive the input. */
+  raw(size: number): Uint8Array {
+    const at = this.#take(size);
+    return this.#bytes.subarray(at, at + size);
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#offset;
+  }
+
+  /** Every format ends exactly where its bytes end. */
+  end(): void {
+    if (this.remaining !== 0) throw new DecodeError(`${this.remaining} bytes too many`);
+  }
+
+  #take(size: number): number {
+    if (size > this.remaining) {
+      throw new DecodeError(`${size} bytes wanted at offset ${this.#offset}, ${this.remaining} are left`);
+    }
+    const at = this.#offset;
+    this.#offset += size;
+    return at;
+  }
+}
