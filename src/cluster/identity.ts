@@ -1,0 +1,88 @@
+/**
+ * Who this node is, for life: an Ed25519 key pair in `identity.json`. The node id is derived from the public key and
+ * never from an address, so that addresses, names and replica ids may change around it. Owns the file; the private key
+ * leaves it for TLS and for the proof of possession in a join, and nowhere else.
+ */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+} from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeFileAtomic } from '../config/atomic-file.ts';
+import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import { type NodeId, toNodeId } from '../subnet/lease.ts';
+
+export interface Identity {
+  readonly nodeId: NodeId;
+  readonly privateKey: KeyObject;
+  /** SPKI, DER. */
+  readonly publicKey: Buffer;
+}
+
+const FILE = 'identity.json';
+const FORMAT = 1;
+
+/** First 128 bits of SHA-256 of the public key (SPKI DER) as 32 hex digits. */
+export function nodeIdOf(publicKey: Uint8Array): NodeId {
+  return toNodeId(createHash('sha256').update(publicKey).digest('hex').slice(0, 32));
+}
+
+export function createIdentity(): Identity {
+  return fromPrivateKey(generateKeyPairSync('ed25519').privateKey);
+}
+
+/** Null when there is none yet. Throws TsflannelError when the file cannot be believed. */
+export async function loadIdentity(dataDir: string): Promise<Identity | null> {
+  const path = join(dataDir, FILE);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw damaged(path, error);
+  }
+  try {
+    const stored: unknown = JSON.parse(text);
+    if (!isStored(stored)) throw new TypeError('unexpected content');
+    return fromPrivateKey(createPrivateKey(stored.privateKey));
+  } catch (error) {
+    throw damaged(path, error);
+  }
+}
+
+export async function saveIdentity(dataDir: string, identity: Identity): Promise<void> {
+  const privateKey = identity.privateKey.export({ format: 'pem', type: 'pkcs8' });
+  await writeFileAtomic(join(dataDir, FILE), `${JSON.stringify({ format: FORMAT, privateKey })}\n`, { mode: 0o600 });
+}
+
+function fromPrivateKey(privateKey: KeyObject): Identity {
+  const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  return { nodeId: nodeIdOf(publicKey), privateKey, publicKey };
+}
+
+function isStored(value: unknown): value is { format: number; privateKey: string } {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'format' in value &&
+    value.format === FORMAT &&
+    'privateKey' in value &&
+    typeof value.privateKey === 'string'
+  );
+}
+
+function damaged(path: string, cause: unknown): TsflannelError {
+  return new TsflannelError(
+    refuse(
+      'identity-damaged',
+      EXIT.failed,
+      `the identity of this node in ${path} cannot be read`,
+      'restore the file from a backup, or run `tsflannel down --purge` and join again',
+    ),
+    { cause },
+  );
+}

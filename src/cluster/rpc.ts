@@ -1,0 +1,239 @@
+/**
+ * What hosts ask each other over a session: JSON requests and answers with strict parsers. Everything here is hostile
+ * until parsed. `probe` and `join` may come from anybody; the rest only from members.
+ */
+import { type ReplicaId, toReplicaId } from '../../raft/core/types.ts';
+import type { Endpoint } from '../../raft/transport/transport.ts';
+import { EXIT, type ExitCode, type Refusal } from '../errors.ts';
+import { type Ip, parseIp } from '../net/ip.ts';
+import { isReplicaId, type KnownMember, parseKnownMembers } from './cluster-file.ts';
+
+/** "Who are you, and who leads?" */
+export interface ProbeRequest {
+  readonly method: 'probe';
+}
+export interface JoinRequest {
+  readonly method: 'join';
+  /** Makes a repetition after a lost answer the same join. */
+  readonly requestId: string;
+  readonly tokenId: string;
+  readonly secret: string;
+  /** SPKI DER, base64. */
+  readonly publicKey: string;
+  /** Over the TLS exporter value of this session: proves that the key's holder speaks here and now. base64. */
+  readonly proof: string;
+  readonly name: string;
+  readonly address: Ip;
+  readonly port: number;
+  /** `--voter` and `--learner`; null leaves it to the cluster. */
+  readonly role: 'voter' | 'learner' | null;
+}
+/** A command for the log; the leader stamps the time. */
+export interface ProposeRequest {
+  readonly method: 'propose';
+  /** UTF-8 JSON of a command. */
+  readonly command: string;
+}
+/** A voter asks for the CA key that it should hold. */
+export interface CaKeyRequest {
+  readonly method: 'ca-key';
+}
+export type RpcRequest = ProbeRequest | JoinRequest | ProposeRequest | CaKeyRequest;
+
+export interface ProbeAnswer {
+  readonly kind: 'probe';
+  /** `initialising`: its `init` has not ended; `peers` are the hosts that it names. */
+  readonly state: 'initialising' | 'member';
+  readonly clusterId: string;
+  readonly epoch: number;
+  readonly address: Ip;
+  readonly peers: readonly Ip[];
+  readonly isLeader: boolean;
+  readonly leader: Endpoint | null;
+  /** Names of the voters that this member does not hear. */
+  readonly missing: readonly string[];
+}
+export interface JoinAnswer {
+  readonly kind: 'joined';
+  readonly clusterId: string;
+  readonly epoch: number;
+  readonly replicaId: ReplicaId;
+  readonly nodeCert: string;
+  readonly caCert: string;
+  readonly known: readonly KnownMember[];
+}
+/** `result` is the state machine's answer as JSON. */
+export interface AppliedAnswer {
+  readonly kind: 'applied';
+  readonly index: number;
+  readonly result: unknown;
+}
+export interface CaKeyAnswer {
+  readonly kind: 'ca-key';
+  readonly caKey: string;
+}
+export interface NotLeaderAnswer {
+  readonly kind: 'not-leader';
+  readonly leader: ReplicaId | null;
+}
+/** The proposal may or may not be applied: ask again with the same request id. */
+export interface UncertainAnswer {
+  readonly kind: 'uncertain';
+}
+export interface RefusedAnswer {
+  readonly kind: 'refused';
+  readonly refusal: Refusal;
+}
+export type RpcAnswer =
+  | ProbeAnswer
+  | JoinAnswer
+  | AppliedAnswer
+  | CaKeyAnswer
+  | NotLeaderAnswer
+  | UncertainAnswer
+  | RefusedAnswer;
+
+/** Label of RFC 8446 section 7.5 exporter values that joins are signed over. */
+export const JOIN_EXPORTER_LABEL = 'EXPORTER-tsflannel-join';
+export const JOIN_EXPORTER_BYTES = 32;
+
+/** What the joiner signs. */
+export function joinProofMessage(exported: Uint8Array, requestId: string): Uint8Array {
+  return Buffer.concat([Buffer.from('tsflannel join\0'), exported, Buffer.from(requestId)]);
+}
+
+export function encodeRpc(message: RpcRequest | RpcAnswer): Uint8Array {
+  return Buffer.from(JSON.stringify(message));
+}
+
+/** Undefined for anything that is not a request. */
+export function parseRpcRequest(payload: Uint8Array): RpcRequest | undefined {
+  const value = parseRecord(payload);
+  switch (value?.['method']) {
+    case 'probe':
+      return { method: 'probe' };
+    case 'join':
+      return parseJoinRequest(value);
+    case 'propose':
+      return isText(value['command'], 1 << 20) ? { method: 'propose', command: value['command'] } : undefined;
+    case 'ca-key':
+      return { method: 'ca-key' };
+    default:
+      return undefined;
+  }
+}
+
+function parseJoinRequest(value: Record<string, unknown>): JoinRequest | undefined {
+  const { requestId, tokenId, secret, publicKey, proof, name, address, port, role } = value;
+  if (!isText(requestId, 64) || !isText(tokenId, 64) || !isText(secret, 128)) return undefined;
+  if (!isText(publicKey, 256) || !isText(proof, 256) || !isText(name, 255) || !isPort(port)) return undefined;
+  const ip = isText(address, 64) ? parseIp(address) : undefined;
+  if (ip === undefined || (role !== null && role !== 'voter' && role !== 'learner')) return undefined;
+  return { method: 'join', requestId, tokenId, secret, publicKey, proof, name, address: ip, port, role };
+}
+
+/** Undefined for anything that is not an answer. */
+export function parseRpcAnswer(payload: Uint8Array): RpcAnswer | undefined {
+  const value = parseRecord(payload);
+  switch (value?.['kind']) {
+    case 'probe':
+      return parseProbeAnswer(value);
+    case 'joined':
+      return parseJoinAnswer(value);
+    case 'applied':
+      return typeof value['index'] === 'number'
+        ? { kind: 'applied', index: value['index'], result: value['result'] }
+        : undefined;
+    case 'ca-key':
+      return isText(value['caKey'], 4096) ? { kind: 'ca-key', caKey: value['caKey'] } : undefined;
+    case 'not-leader':
+      return {
+        kind: 'not-leader',
+        leader: isReplicaId(value['leader']) ? toReplicaId(value['leader']) : null,
+      };
+    case 'uncertain':
+      return { kind: 'uncertain' };
+    case 'refused':
+      return parseRefused(value['refusal']);
+    default:
+      return undefined;
+  }
+}
+
+function parseProbeAnswer(value: Record<string, unknown>): ProbeAnswer | undefined {
+  const { state, clusterId, epoch, address, peers, isLeader, leader, missing } = value;
+  if ((state !== 'initialising' && state !== 'member') || !isText(clusterId, 64)) return undefined;
+  const ip = isText(address, 64) ? parseIp(address) : undefined;
+  if (ip === undefined || typeof epoch !== 'number' || typeof isLeader !== 'boolean') return undefined;
+  if (!isTexts(peers) || !isTexts(missing)) return undefined;
+  return {
+    kind: 'probe',
+    state,
+    clusterId,
+    epoch,
+    address: ip,
+    peers: peers.map(parseIp).filter((peer) => peer !== undefined),
+    isLeader,
+    leader: parseEndpoint(leader) ?? null,
+    missing,
+  };
+}
+
+function parseJoinAnswer(value: Record<string, unknown>): JoinAnswer | undefined {
+  const { clusterId, epoch, replicaId, nodeCert, caCert, known } = value;
+  if (!isText(clusterId, 64) || !isText(nodeCert, 8192) || !isText(caCert, 8192)) return undefined;
+  const members = parseKnownMembers(known);
+  if (typeof epoch !== 'number' || !isReplicaId(replicaId) || members === undefined) return undefined;
+  return {
+    kind: 'joined',
+    clusterId,
+    epoch,
+    replicaId: toReplicaId(replicaId),
+    nodeCert,
+    caCert,
+    known: members,
+  };
+}
+
+function parseRefused(value: unknown): RefusedAnswer | undefined {
+  if (!isRecord(value)) return undefined;
+  const { code, exitCode, text, fix } = value;
+  if (!isText(code, 64) || !isText(text, 1024) || !isText(fix, 1024) || !isExitCode(exitCode))
+    return undefined;
+  return { kind: 'refused', refusal: { code, exitCode, text, fix } };
+}
+
+function parseEndpoint(value: unknown): Endpoint | undefined {
+  if (!isRecord(value)) return undefined;
+  const { host, port } = value;
+  return isText(host, 64) && isPort(port) ? { host, port } : undefined;
+}
+
+function parseRecord(payload: Uint8Array): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(payload).toString('utf8'));
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isText(value: unknown, maxLength: number): value is string {
+  return typeof value === 'string' && value.length <= maxLength;
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.length <= 1024 && value.every((item) => isText(item, 255));
+}
+
+function isPort(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65_535;
+}
+
+function isExitCode(value: unknown): value is ExitCode {
+  return Object.values<unknown>(EXIT).includes(value);
+}
