@@ -1,0 +1,234 @@
+/**
+ * The real tsflannel in a host of the lab: the built executable, driven by its command line as a user would, with
+ * directories of its own. Owns the agent's process and nothing of its workings: what it knows of the agent it reads
+ * from stdout, exit codes and subnet.env.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Program, RunOptions, RunResult } from './command.ts';
+import type { Container, Host, Lab } from './lab.ts';
+
+/** As the unit in deploy/ starts it. */
+const NODE_FLAGS = ['--optimize-for-size', '--max-semi-space-size=2'];
+
+export interface InitResult {
+  readonly clusterId: string;
+  readonly token: string;
+  readonly joinCommand: string;
+}
+
+export interface Peer {
+  readonly id: string;
+  readonly name: string;
+  readonly publicIp: string;
+  readonly subnet: string | null;
+  readonly path: string;
+}
+
+export interface Status {
+  readonly health: string;
+  readonly problems: readonly { readonly code: string; readonly text: string; readonly fix: string }[];
+  readonly cluster: { readonly id: string };
+  readonly node: {
+    readonly id: string;
+    readonly name: string;
+    readonly publicIp: string;
+    readonly iface: string;
+  };
+  readonly raft: {
+    readonly role: string;
+    readonly term: number;
+    readonly commitIndex: number;
+    readonly appliedIndex: number;
+    readonly leader: { readonly id: string; readonly name: string } | null;
+    readonly voters: number;
+    readonly learners: number;
+  };
+  readonly lease: { readonly subnet: string; readonly mtu: number } | null;
+  readonly routes: { readonly desired: number; readonly installed: number; readonly foreign: number };
+  readonly peers: readonly Peer[];
+}
+
+export interface Member {
+  readonly id: string;
+  readonly name: string;
+  readonly publicIp: string;
+  readonly role: 'voter' | 'learner';
+  readonly leader: boolean;
+}
+
+/** A failure as `--json` prints it. */
+export interface Failure {
+  readonly error: {
+    readonly code: string;
+    readonly exitCode: number;
+    readonly text: string;
+    readonly fix: string;
+  };
+}
+
+export class Agent {
+  readonly host: Host;
+  readonly dataDir: string;
+  readonly runDir: string;
+  readonly subnetFile: string;
+  readonly env: Readonly<Record<string, string>>;
+  #program: Program | undefined;
+
+  constructor(host: Host) {
+    this.host = host;
+    this.dataDir = join(host.directory, 'data');
+    this.runDir = join(host.directory, 'run');
+    this.subnetFile = join(host.directory, 'subnet.env');
+    this.env = {
+      TSFLANNEL_DATA_DIR: this.dataDir,
+      TSFLANNEL_RUN_DIR: this.runDir,
+      TSFLANNEL_SUBNET_FILE: this.subnetFile,
+      TSFLANNEL_NAME: host.name,
+      NO_COLOR: '1',
+    };
+  }
+
+  /** The process that init, join or agent started last. */
+  get program(): Program {
+    if (this.#program === undefined) throw new Error(`no agent was started on ${this.host.name}`);
+    return this.#program;
+  }
+
+  /** Runs one command to its end, whatever the exit code. */
+  cli(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+    return this.host.tryRun(commandLine(args), { ...options, env: { ...this.env, ...options.env } });
+  }
+
+  /** Runs one command that must succeed and parses its JSON document. */
+  async json<T>(args: readonly string[]): Promise<T> {
+    const { code, stdout, stderr } = await this.cli([...args, '--json']);
+    if (code !== 0)
+      throw new Error(`tsflannel ${args.join(' ')} on ${this.host.name}: exit ${code}\n${stdout}${stderr}`);
+    return JSON.parse(stdout);
+  }
+
+  /** Runs one command that must be refused, and gives exit code and sentence. */
+  async refused(args: readonly string[], options: RunOptions = {}): Promise<Failure['error']> {
+    const { code, stdout, stderr } = await this.cli([...args, '--json'], options);
+    if (code === 0)
+      throw new Error(`tsflannel ${args.join(' ')} on ${this.host.name} was not refused\n${stdout}`);
+    if (!stdout.trim().startsWith('{')) throw new Error(`exit ${code}, no JSON document: ${stdout}${stderr}`);
+    const failure: Failure = JSON.parse(stdout);
+    if (failure.error.exitCode !== code) throw new Error(`exit ${code} but the document says ${stdout}`);
+    return failure.error;
+  }
+
+  /** Starts the agent in the foreground; resolves when it is ready. */
+  async init(args: readonly string[] = [], options: RunOptions = {}): Promise<InitResult> {
+    return this.#document(this.start(['init', '--json', ...args], options));
+  }
+
+  async join(token: string, addresses: readonly string[], args: readonly string[] = []): Promise<void> {
+    await this.#document(this.start(['join', token, ...addresses, '--json', ...args]));
+  }
+
+  /** Starts an initialised host; resolves when it is ready. */
+  async agent(args: readonly string[] = [], options: RunOptions = {}): Promise<void> {
+    const program = this.start(['agent', ...args], options);
+    const ready = this.cli(['status', '--wait', 'ready', '--timeout', '60s'], { timeoutMs: 90_000 });
+    const died = program.exited.then((code) => ({ code: code ?? -1, stdout: '', stderr: 'the agent ended' }));
+    const { code, stdout, stderr } = await Promise.race([ready, died]);
+    // 3 and 4 are ready too: something is red, or the quorum is missing, and the data plane works.
+    if (code === null || ![0, 3, 4].includes(code) || !program.running)
+      throw new Error(`agent on ${this.host.name}: exit ${code} ${stdout}${stderr}${program.tail()}`);
+  }
+
+  /** Starts a command that stays, without waiting for anything. */
+  start(args: readonly string[], options: RunOptions = {}): Program {
+    this.#program = this.host.start(commandLine(args), { ...options, env: { ...this.env, ...options.env } });
+    return this.#program;
+  }
+
+  async kill(): Promise<void> {
+    await this.program.stop('SIGKILL');
+  }
+
+  /** As a service manager does; resolves with the exit code. */
+  async stop(): Promise<number | null> {
+    return this.program.stop('SIGTERM');
+  }
+
+  /** Degraded and no quorum are answers, too. */
+  async status(): Promise<Status> {
+    const { code, stdout, stderr } = await this.cli(['status', '--json']);
+    if (code === null || ![0, 3, 4].includes(code))
+      throw new Error(`status on ${this.host.name}: exit ${code} ${stdout}${stderr}`);
+    return JSON.parse(stdout);
+  }
+
+  members(): Promise<readonly Member[]> {
+    return this.json<readonly Member[]>(['members']);
+  }
+
+  /** Undefined while there is no file. */
+  subnetEnv(): Readonly<Record<string, string>> | undefined {
+    if (!existsSync(this.subnetFile)) return undefined;
+    const lines = readFileSync(this.subnetFile, 'utf8').split('\n').filter(Boolean);
+    return Object.fromEntries(
+      lines.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
+    );
+  }
+
+  /** `10.5.42.1/24`, what Docker gets. */
+  get gateway(): string {
+    const gateway = this.subnetEnv()?.['FLANNEL_SUBNET'];
+    if (gateway === undefined) throw new Error(`${this.subnetFile} holds no FLANNEL_SUBNET`);
+    return gateway;
+  }
+
+  /** `10.5.42.0/24`. */
+  get subnet(): string {
+    return this.gateway.replace(/\.1\//, '.0/');
+  }
+
+  /** A plain container on this host, from subnet.env as Docker would make one. `index` 0 has the first address. */
+  container(lab: Lab, index = 0): Promise<Container> {
+    const gateway = this.gateway;
+    return lab.container(`c${this.host.name}${index}`, this.host, {
+      address: gateway.replace(/\.1\//, `.${index + 2}/`),
+      gateway,
+      mtu: Number(this.subnetEnv()?.['FLANNEL_MTU']),
+    });
+  }
+
+  /** The one document that init and join print when they are ready. */
+  #document<T>(program: Program): Promise<T> {
+    return program.until<T>(() => parseWhole(program.stdout), 'it was ready', 90_000);
+  }
+}
+
+function commandLine(args: readonly string[]): readonly string[] {
+  return [process.execPath, ...NODE_FLAGS, executable(), ...args];
+}
+
+/** What package.json names as the executable, of the last build. */
+function executable(): string {
+  const root = repositoryRoot(dirname(fileURLToPath(import.meta.url)));
+  const manifest: { bin: { tsflannel: string } } = JSON.parse(
+    readFileSync(join(root, 'package.json'), 'utf8'),
+  );
+  const path = join(root, manifest.bin.tsflannel);
+  if (!existsSync(path)) throw new Error(`${path} is missing; run npm run build`);
+  return path;
+}
+
+/** This file runs from test/ under vitest and from dist/test/ once built. */
+export function repositoryRoot(directory: string): string {
+  return existsSync(join(directory, 'package.json')) ? directory : repositoryRoot(dirname(directory));
+}
+
+function parseWhole<T>(text: string): T | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not all of it has arrived.
+    return undefined;
+  }
+}

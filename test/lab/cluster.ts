@@ -1,0 +1,74 @@
+/**
+ * The layout that most tests want, the one of the demo: hosts a, b, c on one L2, d behind a router, and a cluster of
+ * agents on them, made by one `init` and `join`s as a user would.
+ *
+ *     a .11   b .12   c .13        d .14
+ *      └───────┴───┬───┘             │
+ *     10.99.1.0/24 └──.1  router .1──┘ 10.99.2.0/24
+ */
+import { Agent, type InitResult } from './agent.ts';
+import { eventually } from './eventually.ts';
+import type { Container, Host, L2, Lab } from './lab.ts';
+import type { Namespace } from './namespace.ts';
+
+export interface Hosts {
+  readonly near: L2;
+  readonly far: L2;
+  readonly router: Namespace;
+  readonly a: Host;
+  readonly b: Host;
+  readonly c: Host;
+  readonly d: Host;
+}
+
+export async function fourHosts(lab: Lab): Promise<Hosts> {
+  const near = await lab.l2('near');
+  const far = await lab.l2('far');
+  const router = await lab.router('router', [
+    { l2: near, address: '10.99.1.1/24' },
+    { l2: far, address: '10.99.2.1/24' },
+  ]);
+  const host = (name: string, l2: L2, address: string, gateway: string): Promise<Host> =>
+    lab.host(name, { l2, address, gateway });
+  const [a, b, c, d] = await Promise.all([
+    host('a', near, '10.99.1.11/24', '10.99.1.1'),
+    host('b', near, '10.99.1.12/24', '10.99.1.1'),
+    host('c', near, '10.99.1.13/24', '10.99.1.1'),
+    host('d', far, '10.99.2.14/24', '10.99.2.1'),
+  ]);
+  return { near, far, router, a, b, c, d };
+}
+
+export interface Cluster extends InitResult {
+  readonly agents: readonly Agent[];
+}
+
+/** `init` on the first host, then the others join one after the other; resolves when every host routes to every other. */
+export async function startCluster(
+  hosts: readonly Host[],
+  initArgs: readonly string[] = [],
+): Promise<Cluster> {
+  const agents = hosts.map((host) => new Agent(host));
+  const [first, ...others] = agents;
+  if (first === undefined) throw new Error('a cluster has at least one host');
+  const result = await first.init(initArgs);
+  for (const agent of others) await agent.join(result.token, [first.host.address]);
+  await routed(agents);
+  return { ...result, agents };
+}
+
+/** Every host's kernel has a route to every other's lease. */
+export async function routed(agents: readonly Agent[]): Promise<void> {
+  for (const agent of agents) {
+    const wanted = agents.filter((other) => other !== agent).map(({ subnet }) => subnet);
+    await eventually(`routes to ${wanted.join(', ')} on ${agent.host.name}`, async () => {
+      const lines = (await agent.host.ip('route show proto 139')).split('\n');
+      return wanted.every((subnet) => lines.some((line) => line.startsWith(`${subnet} `))) ? true : undefined;
+    });
+  }
+}
+
+/** One plain container a host, in the order of the agents. */
+export async function containers(lab: Lab, agents: readonly Agent[]): Promise<readonly Container[]> {
+  return Promise.all(agents.map((agent) => agent.container(lab)));
+}
