@@ -1,0 +1,244 @@
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Level } from 'level';
+import { afterEach, describe, expect, it } from 'vitest';
+import { toReplicaId } from '../../../../raft/core/types.ts';
+import { LevelStorage } from '../../../../raft/storage/level.ts';
+import { encodeState, logKey, STATE_KEY, startOfChain } from '../../../../raft/storage/records.ts';
+import { type RaftStorage, type Recovered, StorageDamagedError } from '../../../../raft/storage/storage.ts';
+import { batch, command, EMPTY, snapshotAt, storageContract } from './contract.ts';
+
+const identity = { cluster: 'c1', replica: toReplicaId(7) };
+const made: string[] = [];
+
+async function temporary(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'raft-level-'));
+  made.push(directory);
+  return directory;
+}
+
+afterEach(async () => {
+  for (const directory of made.splice(0)) await rm(directory, { recursive: true, force: true });
+});
+
+storageContract('LevelStorage', async () => {
+  const parent = await temporary();
+  const directory = join(parent, 'raft');
+  await (await LevelStorage.create(directory, identity, EMPTY)).close();
+  return {
+    open: () => LevelStorage.open(directory, identity),
+    dispose: () => rm(parent, { recursive: true, force: true }),
+  };
+});
+
+/** A closed database with a truncation, a compaction and some entries in it; and every state it went through. */
+async function history(): Promise<{ directory: string; states: string[] }> {
+  const directory = join(await temporary(), 'raft');
+  await using storage = await LevelStorage.create(directory, identity, EMPTY);
+  const states = [await stateOf(storage)];
+  const write = async (change: Parameters<typeof batch>[0]): Promise<void> => {
+    await storage.write(batch(change));
+    states.push(await stateOf(storage));
+  };
+  await write({ term: 1, vote: 7 });
+  for (let i = 1; i <= 20; i++) await write({ term: 1, vote: 7, commit: i - 1, entries: [command(i, 1)] });
+  await write({ term: 2, commit: 18, truncateFrom: 19, entries: [command(19, 2), command(20, 2)] });
+  await write({ term: 2, commit: 20, snapshot: snapshotAt(15, 1, 400), compactTo: 10 });
+  for (let i = 21; i <= 30; i++) await write({ term: 2, commit: i - 1, entries: [command(i, 2)] });
+  return { directory, states };
+}
+
+async function stateOf(storage: RaftStorage): Promise<string> {
+  return JSON.stringify(await storage.load());
+}
+
+async function reopened(directory: string): Promise<string | StorageDamagedError> {
+  try {
+    await using storage = await LevelStorage.open(directory, identity);
+    return await stateOf(storage);
+  } catch (e) {
+    if (e instanceof StorageDamagedError) return e;
+    throw e;
+  }
+}
+
+async function walOf(directory: string): Promise<string> {
+  const name = (await readdir(directory)).find((file) => /^\d+\.log$/.test(file));
+  if (name === undefined) throw new Error('no write-ahead log');
+  return join(directory, name);
+}
+
+describe('a damaged directory', () => {
+  it('never shows a state that was not written, wherever a byte of the write-ahead log is flipped', async () => {
+    const { directory, states } = await history();
+    const copy = `${directory}-copy`;
+    const size = (await readFile(await walOf(directory))).length;
+    let damaged = 0;
+    let intact = 0;
+    for (let at = 3; at < size; at += 37) {
+      await rm(copy, { recursive: true, force: true });
+      await cp(directory, copy, { recursive: true });
+      const wal = await walOf(copy);
+      const bytes = await readFile(wal);
+      bytes[at] = (bytes[at] ?? 0) ^ (1 << (at % 8));
+      await writeFile(wal, bytes);
+      const found = await reopened(copy);
+      if (found instanceof StorageDamagedError) damaged++;
+      else {
+        // Only the loss of the newest writes cannot be seen from inside the database.
+        expect(states).toContain(found);
+        intact++;
+      }
+    }
+    expect(damaged).toBeGreaterThan(0);
+    expect(damaged + intact).toBeGreaterThan(100);
+  });
+
+  it('cut short is an older state as a whole', async () => {
+    const { directory, states } = await history();
+    const wal = await walOf(directory);
+    const bytes = await readFile(wal);
+    await writeFile(wal, bytes.subarray(0, bytes.length - 60));
+    const found = await reopened(directory);
+    expect(states.slice(0, -1)).toContain(found);
+  });
+
+  it('that is gone is damage', async () => {
+    const { directory } = await history();
+    await rm(directory, { recursive: true });
+    await expect(LevelStorage.open(directory, identity)).rejects.toThrow(StorageDamagedError);
+  });
+
+  it('without its write-ahead log is damage', async () => {
+    const { directory } = await history();
+    await rm(await walOf(directory));
+    expect(await reopened(directory)).toBeInstanceOf(StorageDamagedError);
+  });
+
+  it('without its manifest is damage', async () => {
+    const { directory } = await history();
+    for (const name of await readdir(directory)) {
+      if (name.startsWith('MANIFEST')) await rm(join(directory, name));
+    }
+    await expect(LevelStorage.open(directory, identity)).rejects.toThrow(StorageDamagedError);
+  });
+});
+
+describe('records', () => {
+  async function tamper(change: (database: Level<Buffer, Buffer>) => Promise<void>): Promise<unknown> {
+    const { directory } = await history();
+    const database = new Level<Buffer, Buffer>(directory, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
+    await change(database);
+    await database.close();
+    return reopened(directory);
+  }
+
+  it.each([
+    ['an entry is missing', async (db: Level<Buffer, Buffer>) => db.del(logKey(command(25, 2).index))],
+    ['the last entry is missing', async (db: Level<Buffer, Buffer>) => db.del(logKey(command(30, 2).index))],
+    ['the first entry is missing', async (db: Level<Buffer, Buffer>) => db.del(logKey(command(11, 1).index))],
+    [
+      'an entry is in the place of another',
+      async (db: Level<Buffer, Buffer>) =>
+        db.put(logKey(command(25, 2).index), (await db.get(logKey(command(24, 2).index))) ?? Buffer.alloc(0)),
+    ],
+    ['the hard state is missing', async (db: Level<Buffer, Buffer>) => db.del(STATE_KEY)],
+    ['the hard state is cut', async (db: Level<Buffer, Buffer>) => db.put(STATE_KEY, Buffer.alloc(3))],
+    [
+      'the hard state is of another log',
+      async (db: Level<Buffer, Buffer>) => {
+        const none = startOfChain({ term: EMPTY.hardState.term, index: EMPTY.hardState.commit });
+        const { hardState } = EMPTY;
+        const state = { hardState, writeSequence: 1, base: none, last: none, snapshotIndex: none.index };
+        await db.put(STATE_KEY, encodeState(state));
+      },
+    ],
+    ['the snapshot is missing', async (db: Level<Buffer, Buffer>) => db.del(Buffer.from('m/snap'))],
+    [
+      'somebody else wrote here',
+      async (db: Level<Buffer, Buffer>) => db.put(Buffer.from('x'), Buffer.from('y')),
+    ],
+  ])('are refused when %s', async (_name, change) => {
+    expect(await tamper(change)).toBeInstanceOf(StorageDamagedError);
+  });
+
+  it('of a snapshot are refused when a byte is wrong', async () => {
+    const found = await tamper(async (db) => {
+      for await (const [key, value] of db.iterator({ gte: Buffer.from('s/'), lt: Buffer.from('s0') })) {
+        value[17] = (value[17] ?? 0) ^ 1;
+        await db.put(key, value);
+      }
+    });
+    expect(found).toBeInstanceOf(StorageDamagedError);
+  });
+
+  it('of another replica or cluster are refused', async () => {
+    const { directory } = await history();
+    for (const other of [
+      { ...identity, cluster: 'c2' },
+      { ...identity, replica: toReplicaId(8) },
+    ]) {
+      await using storage = await LevelStorage.open(directory, other);
+      await expect(storage.load()).rejects.toThrow('it belongs to replica 7 of cluster c1');
+    }
+  });
+
+  it('of a newer version are not called damage', async () => {
+    const { directory } = await history();
+    const database = new Level<Buffer, Buffer>(directory, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
+    const { crc32 } = await import('node:zlib');
+    const state = Buffer.from((await database.get(STATE_KEY)) ?? []);
+    state[4] = 2;
+    state.writeUInt32BE(crc32(state.subarray(4)));
+    await database.put(STATE_KEY, state);
+    await database.close();
+    await expect(reopened(directory)).rejects.toThrow('newer version');
+  });
+});
+
+describe('create', () => {
+  const bootstrapped: Recovered = {
+    ...EMPTY,
+    hardState: batch({ term: 1, commit: 1 }).hardState,
+    entries: [command(1, 1)],
+  };
+
+  it('stores the initial state', async () => {
+    const directory = join(await temporary(), 'raft');
+    await (await LevelStorage.create(directory, identity, bootstrapped)).close();
+    await using storage = await LevelStorage.open(directory, identity);
+    expect(await storage.load()).toMatchObject({ hardState: bootstrapped.hardState });
+  });
+
+  it('refuses what already holds a database', async () => {
+    const { directory, states } = await history();
+    await expect(LevelStorage.create(directory, identity, EMPTY)).rejects.toThrow('already holds');
+    expect(await reopened(directory)).toBe(states.at(-1));
+  });
+
+  it('takes up what an interrupted create left', async () => {
+    const directory = join(await temporary(), 'raft');
+    const empty = new Level<Buffer, Buffer>(directory, { keyEncoding: 'buffer', valueEncoding: 'buffer' });
+    await empty.open();
+    await empty.close();
+    await (await LevelStorage.create(directory, identity, EMPTY)).close();
+    expect(await reopened(directory)).toBe(JSON.stringify(EMPTY));
+  });
+});
+
+it('a database in use is not damage', async () => {
+  const directory = join(await temporary(), 'raft');
+  await using _first = await LevelStorage.create(directory, identity, EMPTY);
+  const second = LevelStorage.open(directory, identity);
+  await expect(second).rejects.toThrow('in use');
+  await expect(second).rejects.not.toThrow(StorageDamagedError);
+});
+
+it('a failed write is final', async () => {
+  const directory = join(await temporary(), 'raft');
+  await using storage = await LevelStorage.create(directory, identity, EMPTY);
+  const wrong = batch({ term: 1, entries: [command(5, 1)] });
+  await expect(storage.write(wrong)).rejects.toThrow('does not follow');
+  await expect(storage.write(batch({ term: 1 }))).rejects.toThrow('does not follow');
+});
