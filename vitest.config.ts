@@ -1,23 +1,35 @@
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
 
-/** One project a kind of test. The ones that need root and namespaces run one file at a time: they share a kernel. */
-const serial = { fileParallelism: false, testTimeout: 60_000, hookTimeout: 60_000 };
+/** One project a kind of test, one after the other, the quick ones first. */
+let order = 0;
+function project(name: string, timeoutMs: number, options: { serial?: boolean; include?: string[] } = {}) {
+  const { serial = true, include = [`test/${name}/**/*.test.ts`] } = options;
+  const config: TestProjectInlineConfiguration = {
+    test: {
+      name,
+      include,
+      testTimeout: timeoutMs,
+      hookTimeout: timeoutMs,
+      fileParallelism: !serial,
+      sequence: { groupOrder: order++ },
+    },
+  };
+  return config;
+}
 
 export default defineConfig({
   test: {
+    allowOnly: false,
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts', 'test/paper/**/*.test.ts'] } },
-      { test: { name: 'sim', include: ['test/sim/**/*.test.ts'], testTimeout: 600_000 } },
-      { test: { name: 'lab', include: ['test/lab/**/*.test.ts'], ...serial } },
-      {
-        test: {
-          name: 'scenarios',
-          include: ['test/scenarios/**/*.test.ts'],
-          ...serial,
-          testTimeout: 180_000,
-        },
-      },
-      { test: { name: 'docker', include: ['test/docker/**/*.test.ts'], ...serial, testTimeout: 180_000 } },
+      project('unit', 20_000, {
+        serial: false,
+        include: ['test/unit/**/*.test.ts', 'test/paper/**/*.test.ts'],
+      }),
+      project('sim', 600_000, { serial: false }),
+      // These need root and namespaces and share a kernel: one file at a time.
+      project('lab', 60_000),
+      project('scenarios', 180_000),
+      project('docker', 180_000),
     ],
   },
 });
