@@ -200,7 +200,7 @@ function moveBase(position: Position, plan: WritePlan): void {
   if (plan.base.index === before) return;
   const known = position.links[plan.base.index - before - 1];
   position.links.splice(0, plan.base.index - before);
-  position.base = known ?? startOfChain(plan.base);
+  position.base = known?.term === plan.base.term ? known : startOfChain(plan.base);
 }
 
 function stageSnapshot(to: Batch, position: Position, snapshot: Snapshot): void {

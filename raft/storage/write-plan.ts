@@ -52,12 +52,13 @@ export function planWrite(log: StoredLog, batch: PersistBatch, snapshotIndex: Lo
 function planBase(log: StoredLog, batch: PersistBatch, keepTo: LogIndex): EntryId {
   const { entries, snapshot, compactTo } = batch;
   if (compactTo === null || compactTo <= log.base.index) return log.base;
-  const kept = compactTo <= keepTo ? { term: log.termAt(compactTo), index: compactTo } : null;
   if (snapshot?.meta.last.index === compactTo) {
-    const agrees = kept === null || kept.term === snapshot.meta.last.term;
-    assert(agrees, `the log kept at ${compactTo} contradicts the snapshot`);
+    // A log that ends at the snapshot goes as a whole; one that goes on must be the log that the snapshot is of.
+    const agrees = keepTo <= compactTo || log.termAt(compactTo) === snapshot.meta.last.term;
+    assert(agrees, `the log kept after ${compactTo} contradicts the snapshot`);
     return snapshot.meta.last;
   }
+  const kept = compactTo <= keepTo ? { term: log.termAt(compactTo), index: compactTo } : undefined;
   const found = kept ?? entries.find((entry) => entry.index === compactTo);
   assert(found !== undefined, `compaction to ${compactTo} leads outside the log`);
   return { term: found.term, index: found.index };

@@ -93,7 +93,7 @@ describe('a damaged directory', () => {
     }
     expect(damaged).toBeGreaterThan(0);
     expect(damaged + intact).toBeGreaterThan(100);
-  });
+  }, 60_000);
 
   it('cut short is an older state as a whole', async () => {
     const { directory, states } = await history();
