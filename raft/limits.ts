@@ -68,3 +68,12 @@ export const DIAL_BACKOFF_MS_MIN = 50;
 export const DIAL_BACKOFF_MS_MAX = 2_000;
 /** After an append that only the stream could carry, the next ones follow it there, so that they arrive in order. */
 export const STREAM_AFFINITY_MS = 100;
+/** More than this behind the leader's snapshot, even a follower that keeps up gets the snapshot and not the log. */
+export const LAGGING_ENTRIES = 10_000;
+
+/** An append unanswered for the round trip plus its variance is sent again: never sooner than MIN (a timer's own
+ *  jitter), INITIAL before the first measurement. */
+export const RETRANSMIT_MS_MIN = 10;
+export const RETRANSMIT_MS_INITIAL = 100;
+/** A snapshot is a stream, not a datagram: it is long under way, and a lost one shows in the heartbeat responses. */
+export const SNAPSHOT_RETRY_MS = 10_000;

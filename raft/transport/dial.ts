@@ -1,0 +1,89 @@
+/**
+ * The client's side of a connection up to the hello. A TLS 1.3 client believes itself connected before the server has
+ * looked at its certificate: connected is not accepted, so nothing counts before the server's hello. Nothing is sent
+ * before `trust` has seen the server's certificate. Certificates are judged by their keys and never by their dates:
+ * a wrong clock must not cut a cluster apart, which is why Node's own verdict is not asked.
+ */
+import { connect, type SecureContext, type TLSSocket } from 'node:tls';
+import { HANDSHAKE_TIMEOUT_MS, MAX_FRAME_BYTES } from '../limits.ts';
+import { DecodeError } from '../storage/bytes.ts';
+import { TransportError, type TransportErrorCode } from './errors.ts';
+import { decodeHello, describeRefusal, encodeHello, FRAME, type Hello } from './frame.ts';
+import { FrameStream } from './stream.ts';
+import type { Endpoint } from './transport.ts';
+
+export interface DialOptions<T> {
+  readonly endpoint: Endpoint;
+  /** With our key and certificate, or without for an anonymous session. */
+  readonly secureContext: SecureContext;
+  readonly localAddress?: string | undefined;
+  readonly hello: Hello;
+  /** Before anything is sent: is the other side who it must be? */
+  readonly trust: (socket: TLSSocket) => boolean;
+  /** Takes the stream over. Throws DecodeError when the other side's hello is not the one expected. */
+  readonly open: (stream: FrameStream, hello: Hello) => T;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Rejects with a TransportError; the socket is gone then. */
+export function dial<T>(options: DialOptions<T>): Promise<T> {
+  const { endpoint, hello, signal } = options;
+  const where = describeEndpoint(endpoint);
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      reject(
+        new TransportError('timeout', `The connection to ${where} was given up.`, { cause: signal.reason }),
+      );
+      return;
+    }
+    const stream = new FrameStream(connectSocket(options), MAX_FRAME_BYTES);
+    const settle = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    };
+    const fail = (code: TransportErrorCode, why: string, cause?: unknown): void => {
+      settle();
+      stream.onFrame = () => undefined;
+      stream.onClose = () => undefined;
+      stream.destroy(null);
+      reject(new TransportError(code, `${where}: ${why}.`, { cause }));
+    };
+    const abort = (): void => fail('timeout', 'the connection was given up', signal?.reason);
+    const timer = setTimeout(() => fail('unreachable', 'no answer in time'), HANDSHAKE_TIMEOUT_MS);
+    signal?.addEventListener('abort', abort, { once: true });
+    stream.onClose = (error) => fail('unreachable', 'the connection failed', error);
+    stream.onFrame = (type, body) => {
+      if (type === FRAME.refused) {
+        fail('untrusted', describeRefusal(body));
+        return;
+      }
+      try {
+        if (type !== FRAME.hello) throw new DecodeError(`frame type ${type} before the hello`);
+        const opened = options.open(stream, decodeHello(body));
+        settle();
+        resolve(opened);
+      } catch (error) {
+        if (!(error instanceof DecodeError || error instanceof TransportError)) throw error;
+        fail('untrusted', 'its hello is not the one expected', error);
+      }
+    };
+    stream.socket.once('secureConnect', () => {
+      if (options.trust(stream.socket)) stream.write(FRAME.hello, encodeHello(hello));
+      else fail('untrusted', 'it does not hold the key that it must hold');
+    });
+  });
+}
+
+function connectSocket({ endpoint, secureContext, localAddress }: DialOptions<unknown>): TLSSocket {
+  return connect({
+    host: endpoint.host,
+    port: endpoint.port,
+    secureContext,
+    rejectUnauthorized: false,
+    ...(localAddress === undefined ? {} : { localAddress }),
+  });
+}
+
+export function describeEndpoint({ host, port }: Endpoint): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,453 @@
+/**
+ * The network of one replica: sessions to its peers, the datagrams whose keys the sessions prove, and the requests of
+ * members and strangers. Owns every session and decides which of two stays; knows nothing of what is said.
+ *
+ * Races it survives: both sides of a pair dial at once (the session dialled by the lower id stays, and both sides come
+ * to the same one); a peer restarts while its old session looks alive (the old one must show that it is, or goes); a
+ * session is replaced while answers are under way on it (it lives on for the grace); a datagram overtakes the session
+ * that its keys came from (it is lost, and Raft repeats).
+ */
+import type { X509Certificate } from 'node:crypto';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import type { Message } from '../core/messages.ts';
+import { assert, type ReplicaId } from '../core/types.ts';
+import {
+  ANONYMOUS_IDLE_MS,
+  ANONYMOUS_SESSIONS_MAX,
+  DIAL_DELAY_MS,
+  REPLACED_GRACE_MS,
+  STREAM_AFFINITY_MS,
+} from '../limits.ts';
+import { DecodeError } from '../storage/bytes.ts';
+import { Acceptor, hashContext, type TlsIdentity, type TransportLog } from './acceptor.ts';
+import { decodeMessage, encodeMessage } from './codec.ts';
+import { type DatagramAddress, DatagramSocket } from './datagram.ts';
+import { dial } from './dial.ts';
+import { Dialler } from './dialler.ts';
+import { TransportError } from './errors.ts';
+import type { Hello } from './frame.ts';
+import { KeyTable } from './key-table.ts';
+import { DatagramKeys, keyIdOf, MAX_SEALED_BYTES } from './keys.ts';
+import { type Caller, Session } from './session.ts';
+import type { FrameStream } from './stream.ts';
+import type { Endpoint, Transport } from './transport.ts';
+
+export interface PeerTransportOptions {
+  readonly self: ReplicaId;
+  /** Names the cluster and its epoch. Replicas with different contexts refuse each other. */
+  readonly context: Uint8Array;
+  /** The same port for TCP and UDP; 0 takes a free one. A wildcard host listens on all addresses. */
+  readonly bind: Endpoint;
+  readonly tls: TlsIdentity;
+  /** Address hints, asked at each attempt; one after the other is tried. */
+  readonly endpointsOf: (replica: ReplicaId) => readonly Endpoint[];
+  /** Is this key that replica? Asked for each new session and by `reauthenticate`. */
+  readonly authenticate: (certificate: X509Certificate, claimed: ReplicaId) => boolean;
+  /** A rejection reaches the caller as `remote`, with its message only where the caller is a member. */
+  readonly onRequest: (caller: Caller, payload: Uint8Array) => Promise<Uint8Array>;
+  readonly log?: TransportLog;
+}
+
+export interface PeerStatus {
+  readonly replica: ReplicaId;
+  /** A session is open. Datagrams may go on without. */
+  readonly connected: boolean;
+  /** Milliseconds since anything authentic came from it; null for never. */
+  readonly lastHeardMs: number | null;
+  /** Where datagrams to it go; null before the first session. */
+  readonly endpoint: Endpoint | null;
+}
+
+/** A session and the keys that it proved: derived once, so they stay together. */
+interface Bond {
+  readonly session: Session;
+  readonly keys: DatagramKeys;
+}
+
+interface Link {
+  readonly replica: ReplicaId;
+  /** Null for a member that dialled us and is not among the peers: its session stays until `setPeers`. */
+  dialler: Dialler | null;
+  current: Bond | null;
+  /** Lost against `current`: lives for the grace, and takes its place if that ends meanwhile. */
+  replaced: Bond | null;
+  /** Of the newest session: the keys outlive it. */
+  certificate: X509Certificate | null;
+  address: DatagramAddress | null;
+  heardMs: number | null;
+  streamUntilMs: number;
+}
+
+const HOUSEKEEPING_MS = 500;
+
+export class PeerTransport implements Transport {
+  onMessage: (message: Message) => void = () => undefined;
+  readonly #options: PeerTransportOptions;
+  readonly #log: TransportLog;
+  readonly #hello: Hello;
+  readonly #acceptor: Acceptor;
+  readonly #datagrams = new DatagramSocket();
+  readonly #keys = new KeyTable();
+  readonly #links = new Map<ReplicaId, Link>();
+  /** Oldest first. */
+  readonly #anonymous = new Set<Session>();
+  #secureContext: SecureContext;
+  #housekeeping: NodeJS.Timeout | null = null;
+  #port = 0;
+  #isClosed = false;
+
+  constructor(options: PeerTransportOptions) {
+    this.#options = options;
+    this.#log = options.log ?? (() => undefined);
+    this.#hello = { replica: options.self, contextHash: hashContext(options.context) };
+    this.#secureContext = createSecureContext({ ...options.tls, minVersion: 'TLSv1.3' });
+    this.#acceptor = new Acceptor({
+      hello: this.#hello,
+      tls: options.tls,
+      authenticate: (certificate, claimed) => this.#authenticate(certificate, claimed),
+      open: (stream, replica, certificate) => this.#accept(stream, replica, certificate),
+      log: this.#log,
+    });
+    this.#datagrams.onFrame = (frame, from) => this.#receiveDatagram(frame, from);
+  }
+
+  /** Rejects with an error whose cause carries the errno: EADDRINUSE, EADDRNOTAVAIL, EACCES. */
+  async listen(): Promise<void> {
+    const { host, port } = this.#options.bind;
+    try {
+      this.#port = await this.#acceptor.listen(host, port);
+      await this.#datagrams.bind(host, this.#port);
+    } catch (cause) {
+      await this.close();
+      throw new Error(`Cannot listen on port ${port} of ${host} for TCP and UDP.`, { cause });
+    }
+    // After a stalled event loop timers come before sockets: what has arrived is heard before anyone is called silent.
+    this.#housekeeping = setInterval(() => setImmediate(() => this.#keepHouse()), HOUSEKEEPING_MS);
+  }
+
+  /** The port in use, 0 before `listen`. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Sessions are kept to these. Whoever was a peer and is none now loses its session and its keys. */
+  setPeers(peers: readonly ReplicaId[]): void {
+    const wanted = new Set(peers.filter((peer) => peer !== this.#options.self));
+    for (const link of [...this.#links.values()]) if (!wanted.has(link.replica)) this.#forget(link);
+    for (const peer of wanted) {
+      const link = this.#linkOf(peer);
+      if (link.dialler === null) this.#list(link);
+    }
+  }
+
+  send(message: Message): void {
+    const link = this.#links.get(message.to);
+    if (link === undefined || this.#isClosed) return;
+    const nowMs = performance.now();
+    const keys = this.#keys.outbound(link.replica, nowMs);
+    if (keys === null && link.current === null) return;
+    const bytes = encodeMessage(message);
+    if (!this.#sendDatagram(link, keys, message, bytes, nowMs)) link.current?.session.sendMessage(bytes);
+  }
+
+  /** Rejects with a TransportError. Whether it was carried out is open after `closed` and `timeout`. */
+  request(
+    to: ReplicaId,
+    payload: Uint8Array,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<Uint8Array> {
+    const current = this.#links.get(to)?.current;
+    if (current != null) return current.session.request(payload, options.signal);
+    return Promise.reject(new TransportError('unreachable', `There is no connection to replica ${to}.`));
+  }
+
+  /** Cuts its session and its keys at once. A peer may connect again if it is still authentic. */
+  disconnect(replica: ReplicaId): void {
+    this.#keys.forget(replica);
+    const link = this.#links.get(replica);
+    // The replaced one first: it must not take the place of the current one.
+    link?.replaced?.session.destroy(null);
+    link?.current?.session.destroy(null);
+    if (link !== undefined) link.replaced = null;
+  }
+
+  /** Disconnects every replica that `authenticate` does not accept any more. */
+  reauthenticate(): void {
+    for (const { replica, certificate } of [...this.#links.values()]) {
+      if (certificate === null || this.#authenticate(certificate, replica)) continue;
+      this.#log('session-revoked', { replica });
+      this.disconnect(replica);
+    }
+  }
+
+  /** For new sessions; those that are open stay as they are. */
+  setTls(tls: TlsIdentity): void {
+    this.#secureContext = createSecureContext({ ...tls, minVersion: 'TLSv1.3' });
+    this.#acceptor.setTls(tls);
+  }
+
+  peers(): PeerStatus[] {
+    const nowMs = performance.now();
+    return [...this.#links.values()]
+      .filter(({ dialler }) => dialler !== null)
+      .map(({ replica, current, heardMs, address }) => {
+        const heard = Math.max(heardMs ?? -1, current?.session.lastHeardMs ?? -1);
+        return {
+          replica,
+          connected: current !== null,
+          lastHeardMs: heard < 0 ? null : nowMs - heard,
+          endpoint: address === null ? null : { host: address.address, port: address.port },
+        };
+      });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#housekeeping !== null) clearInterval(this.#housekeeping);
+    for (const link of [...this.#links.values()]) this.#forget(link);
+    for (const session of this.#anonymous) session.destroy(null);
+    await Promise.all([this.#acceptor.close(), this.#datagrams.close()]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** False when it must take the stream. */
+  #sendDatagram(
+    link: Link,
+    keys: DatagramKeys | null,
+    message: Message,
+    bytes: Uint8Array,
+    nowMs: number,
+  ): boolean {
+    const isBulk = message.kind === 'append-request' && message.entries.length > 0;
+    const fits = bytes.length <= MAX_SEALED_BYTES && message.kind !== 'snapshot-request';
+    if (isBulk && !fits) link.streamUntilMs = nowMs + STREAM_AFFINITY_MS;
+    const mayFollow = isBulk && nowMs < link.streamUntilMs && link.current !== null;
+    if (keys === null || link.address === null || !fits || mayFollow) return false;
+    const frame = keys.seal(bytes);
+    if (frame === null) return false;
+    this.#datagrams.send(frame, link.address);
+    return true;
+  }
+
+  #receiveDatagram(frame: Buffer, from: DatagramAddress): void {
+    const id = keyIdOf(frame);
+    const nowMs = performance.now();
+    const held = id === undefined ? null : this.#keys.find(id, nowMs);
+    const link = held === null ? undefined : this.#links.get(held.peer);
+    const plaintext = held?.keys.open(frame) ?? null;
+    if (link === undefined || plaintext === null) return;
+    link.address = from;
+    link.heardMs = nowMs;
+    try {
+      this.#deliver(link.replica, plaintext);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      this.#log('datagram-malformed', { replica: link.replica, error });
+    }
+  }
+
+  #deliver(sender: ReplicaId, bytes: Buffer): void {
+    const message = decodeMessage(bytes);
+    if (message.from !== sender || message.to !== this.#options.self)
+      throw new DecodeError(`replica ${sender} sent a message from ${message.from} to ${message.to}`);
+    if (!this.#isClosed) this.onMessage(message);
+  }
+
+  /** A throw would be a bug of the caller's that a stranger's certificate sets off: it refuses. */
+  #authenticate(certificate: X509Certificate, claimed: ReplicaId): boolean {
+    try {
+      return this.#options.authenticate(certificate, claimed);
+    } catch (error) {
+      this.#log('authenticate-failed', { claimed, error });
+      return false;
+    }
+  }
+
+  #linkOf(replica: ReplicaId): Link {
+    const link = this.#links.get(replica) ?? newLink(replica);
+    this.#links.set(replica, link);
+    return link;
+  }
+
+  #list(link: Link): void {
+    const { replica } = link;
+    link.dialler = new Dialler({
+      isNeeded: () => this.#needsSession(replica),
+      dial: (attempt, signal) => this.#dial(replica, attempt, signal),
+      onFailure: (error) => this.#log('dial-failed', { replica, error }),
+    });
+    link.dialler.start(this.#dialDelayMs(replica));
+  }
+
+  #forget(link: Link): void {
+    link.dialler?.stop();
+    this.disconnect(link.replica);
+    this.#links.delete(link.replica);
+  }
+
+  #needsSession(replica: ReplicaId): boolean {
+    const session = this.#links.get(replica)?.current?.session;
+    return session === undefined || (session.dialled && this.#keys.isRenewalDue(replica, performance.now()));
+  }
+
+  #dialDelayMs(replica: ReplicaId): number {
+    return this.#options.self < replica ? 0 : DIAL_DELAY_MS;
+  }
+
+  async #dial(replica: ReplicaId, attempt: number, signal: AbortSignal): Promise<void> {
+    const endpoints = this.#options.endpointsOf(replica);
+    const endpoint = endpoints[attempt % Math.max(endpoints.length, 1)];
+    if (endpoint === undefined)
+      throw new TransportError('unreachable', `No address of replica ${replica} is known.`);
+    const { host } = this.#options.bind;
+    await dial({
+      endpoint,
+      secureContext: this.#secureContext,
+      localAddress: host === '0.0.0.0' || host === '::' ? undefined : host,
+      hello: this.#hello,
+      trust: (socket) => {
+        const certificate = socket.getPeerX509Certificate();
+        return certificate !== undefined && this.#authenticate(certificate, replica);
+      },
+      open: (stream, hello) => {
+        const isExpected = Buffer.from(hello.contextHash).equals(this.#hello.contextHash);
+        if (!isExpected || hello.replica !== replica) throw new DecodeError('the hello of another replica');
+        this.#adopt(stream, replica, stream.socket.getPeerX509Certificate() ?? null, true);
+      },
+      signal,
+    });
+  }
+
+  #accept(stream: FrameStream, replica: ReplicaId | null, certificate: X509Certificate | null): void {
+    if (this.#isClosed) stream.destroy(null);
+    else if (replica === null) this.#acceptAnonymous(stream, certificate);
+    else this.#adopt(stream, replica, certificate, false);
+  }
+
+  #acceptAnonymous(stream: FrameStream, certificate: X509Certificate | null): void {
+    if (this.#anonymous.size >= ANONYMOUS_SESSIONS_MAX) {
+      const idle = [...this.#anonymous].find((session) => session.idleSinceMs !== null);
+      (idle ?? stream).destroy(null);
+      if (idle === undefined) return;
+      this.#anonymous.delete(idle);
+    }
+    const session = this.#newSession(stream, null, certificate, false);
+    session.onClose = () => this.#anonymous.delete(session);
+    this.#anonymous.add(session);
+  }
+
+  #newSession(
+    stream: FrameStream,
+    replica: ReplicaId | null,
+    certificate: X509Certificate | null,
+    dialled: boolean,
+  ): Session {
+    return new Session(stream, {
+      replica,
+      certificate,
+      dialled,
+      onMessage: (bytes) => {
+        if (replica !== null) this.#deliver(replica, bytes);
+      },
+      onRequest: (caller, payload) => this.#options.onRequest(caller, payload),
+    });
+  }
+
+  /** A new session of a member, dialled or accepted. */
+  #adopt(
+    stream: FrameStream,
+    replica: ReplicaId,
+    certificate: X509Certificate | null,
+    dialled: boolean,
+  ): void {
+    const session = this.#newSession(stream, replica, certificate, dialled);
+    const keys = DatagramKeys.derive(session, this.#options.context, this.#options.self, replica);
+    session.onClose = (error) => this.#lost(replica, session, error);
+    const link = this.#linkOf(replica);
+    const { current } = link;
+    if (current !== null && this.#isDialledByLower(current.session) && !this.#isDialledByLower(session)) {
+      this.#keys.accept(replica, keys, performance.now());
+      this.#retire(link, { session, keys });
+      current.session.doubt();
+      return;
+    }
+    if (current !== null) this.#retire(link, current);
+    this.#promote(link, { session, keys });
+    this.#log('session-opened', { replica, dialled, address: session.remoteAddress });
+  }
+
+  #promote(link: Link, bond: Bond): void {
+    const { session, keys } = bond;
+    this.#keys.install(link.replica, keys, performance.now());
+    link.current = bond;
+    link.certificate = session.certificate;
+    if (session.dialled) link.address = { address: session.remoteAddress, port: session.remotePort };
+    else if (link.address?.address !== session.remoteAddress) link.address = this.#hintFor(session);
+  }
+
+  /** The port of a session that was dialled by the peer says nothing about where its datagrams are received. */
+  #hintFor(session: Session): DatagramAddress | null {
+    const endpoints = session.replica === null ? [] : this.#options.endpointsOf(session.replica);
+    const hint = endpoints.find(({ host }) => host === session.remoteAddress) ?? endpoints[0];
+    return hint === undefined ? null : { address: session.remoteAddress, port: hint.port };
+  }
+
+  #isDialledByLower(session: Session): boolean {
+    assert(session.replica !== null, 'an anonymous session belongs to no pair');
+    return session.dialled === this.#options.self < session.replica;
+  }
+
+  #retire(link: Link, bond: Bond): void {
+    link.replaced?.session.destroy(null);
+    link.replaced = bond;
+    setTimeout(() => {
+      if (link.replaced === bond) bond.session.destroy(null);
+    }, REPLACED_GRACE_MS).unref();
+  }
+
+  #lost(replica: ReplicaId, session: Session, error: Error | null): void {
+    const link = this.#links.get(replica);
+    if (link?.replaced?.session === session) link.replaced = null;
+    if (link?.current?.session !== session) return;
+    this.#log('session-closed', { replica, error });
+    link.current = null;
+    if (link.replaced !== null) {
+      this.#promote(link, link.replaced);
+      link.replaced = null;
+    } else if (link.dialler === null) {
+      this.#forget(link);
+    } else {
+      link.dialler.lost(performance.now() - session.openedMs);
+      link.dialler.start(this.#dialDelayMs(replica));
+    }
+  }
+
+  #keepHouse(): void {
+    const nowMs = performance.now();
+    this.#keys.sweep(nowMs);
+    for (const session of this.#anonymous)
+      if (session.idleSinceMs !== null && nowMs - session.idleSinceMs > ANONYMOUS_IDLE_MS)
+        session.destroy(null);
+    for (const link of this.#links.values()) {
+      link.current?.session.tick(nowMs);
+      if (link.dialler !== null && this.#needsSession(link.replica))
+        link.dialler.start(this.#dialDelayMs(link.replica));
+    }
+  }
+}
+
+function newLink(replica: ReplicaId): Link {
+  return {
+    replica,
+    dialler: null,
+    current: null,
+    replaced: null,
+    certificate: null,
+    address: null,
+    heardMs: null,
+    streamUntilMs: 0,
+  };
+}
