@@ -1,0 +1,74 @@
+/**
+ * The vxlan device and what a peer behind it needs: an ARP entry for the peer's subnet base, an FDB entry for the MAC
+ * of the peer's device, and an onlink route. Used by the vxlan backend and by host-gw as its fallback. Pure.
+ */
+import type { HostGwBackend, VxlanBackend } from '../config/network-config.ts';
+import type { DesiredState, Route, VxlanDevice } from '../dataplane/desired-state.ts';
+import { ROUTE_METRIC } from '../dataplane/ownership.ts';
+import { cidrBase } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import { localMac, type Mac } from '../net/mac.ts';
+import type { HostFacts } from '../path/interface-selection.ts';
+import type { Lease, NodeId } from '../subnet/lease.ts';
+
+/** Outer IPv4 20, UDP 8, vxlan 8, inner Ethernet 14. */
+export const VXLAN_OVERHEAD_BYTES = 50;
+
+export function vxlanDeviceName(vni: number): string {
+  return `flannel.${vni}`;
+}
+
+/** The same for a node for life, so that a device made again, or a host reinstalled from its identity, keeps it. */
+export function vtepMac(nodeId: NodeId): Mac {
+  return localMac(Buffer.from(nodeId, 'hex'));
+}
+
+/** What the outer packets may be long. */
+export function outerMtu(backend: HostGwBackend | VxlanBackend, linkMtu: number): number {
+  return backend.MTU === 0 ? linkMtu : backend.MTU;
+}
+
+/** No lower device: it survives the NIC. */
+export function vxlanDevice(
+  backend: HostGwBackend | VxlanBackend,
+  nodeId: NodeId,
+  host: HostFacts,
+): VxlanDevice {
+  return {
+    name: vxlanDeviceName(backend.VNI),
+    vni: backend.VNI,
+    port: backend.Port,
+    local: host.address,
+    mac: vtepMac(nodeId),
+    mtu: outerMtu(backend, host.mtu) - VXLAN_OVERHEAD_BYTES,
+    learning: backend.Type === 'vxlan' && backend.Learning,
+    gbp: backend.Type === 'vxlan' && backend.GBP,
+  };
+}
+
+/** Empty for a peer that publishes no device. */
+export function vxlanPeer(
+  device: VxlanDevice,
+  peer: Lease,
+  src: Ip,
+): Pick<DesiredState, 'routes' | 'neighbours' | 'fdb'> {
+  const { backendData, linkMtu, publicIp } = peer.attributes;
+  if (backendData === null) return { routes: [], neighbours: [], fdb: [] };
+  const base = cidrBase(peer.subnet);
+  const mtu = Math.min(device.mtu, linkMtu - VXLAN_OVERHEAD_BYTES);
+  const route: Route = {
+    dst: peer.subnet,
+    type: 'unicast',
+    via: base,
+    iface: device.name,
+    onlink: true,
+    src,
+    mtu: mtu < device.mtu ? mtu : null,
+    metric: ROUTE_METRIC,
+  };
+  return {
+    routes: [route],
+    neighbours: [{ iface: device.name, ip: base, mac: backendData.VtepMAC }],
+    fdb: [{ iface: device.name, mac: backendData.VtepMAC, dst: publicIp }],
+  };
+}

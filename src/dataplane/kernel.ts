@@ -1,0 +1,81 @@
+/**
+ * What the data plane needs of a kernel: read everything that matters at once, apply operations, tell of changes.
+ * `netlink` implements it for the real one, the tests for one in memory; a contract suite runs on both.
+ */
+import type { Cidr } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Link, LinkAddress } from '../net/link.ts';
+import type { FdbEntry, InterfaceAddress, Neighbour, Route, VxlanDevice } from './desired-state.ts';
+
+/** A route of the main table, ours or not. */
+export interface ActualRoute extends Omit<Route, 'type'> {
+  readonly type: Route['type'] | 'other';
+  readonly protocol: number;
+  /** Carries nothing that our routes never have, such as several next hops or further metrics. */
+  readonly plain: boolean;
+}
+
+/** A permanent FDB entry of a vxlan device; `dst` is null where it says more than an address. */
+export interface ActualFdbEntry extends Omit<FdbEntry, 'dst'> {
+  readonly dst: Ip | null;
+}
+
+/** A broadcast route to one address in the local table: kernels before 5.14 make one for the base of each subnet. */
+export interface Broadcast {
+  readonly ip: Ip;
+  readonly iface: string;
+}
+
+export interface ActualState {
+  readonly links: readonly Link[];
+  readonly addresses: readonly LinkAddress[];
+  readonly routes: readonly ActualRoute[];
+  readonly broadcasts: readonly Broadcast[];
+  /** Permanent entries of vxlan devices. */
+  readonly neighbours: readonly Neighbour[];
+  readonly fdb: readonly ActualFdbEntry[];
+}
+
+/** One change. `set` creates or replaces in one step; nothing is ever deleted in order to be added again. */
+export type Op =
+  | { readonly kind: 'device-create'; readonly device: VxlanDevice; readonly alias: string }
+  /** Brings what can be changed in place (local, MTU, MAC, learning, alias, up) to what `device` says. */
+  | { readonly kind: 'device-change'; readonly device: VxlanDevice; readonly alias: string }
+  | { readonly kind: 'device-delete'; readonly name: string }
+  | { readonly kind: 'address-add'; readonly address: InterfaceAddress; readonly label: string | null }
+  | { readonly kind: 'address-delete'; readonly address: InterfaceAddress }
+  | { readonly kind: 'neighbour-set'; readonly neighbour: Neighbour }
+  | { readonly kind: 'neighbour-delete'; readonly neighbour: Neighbour }
+  | { readonly kind: 'fdb-set'; readonly entry: FdbEntry }
+  | { readonly kind: 'fdb-delete'; readonly entry: ActualFdbEntry }
+  | { readonly kind: 'route-set'; readonly route: Route }
+  | { readonly kind: 'route-delete'; readonly route: ActualRoute }
+  | { readonly kind: 'broadcast-delete'; readonly broadcast: Broadcast };
+
+export interface OpFailure {
+  readonly op: Op;
+  /** An errno's name. */
+  readonly code: string;
+  /** The kernel's own words where it has some. */
+  readonly text: string;
+}
+
+/** Something changed that this process did not do itself, as far as the kernel tells them apart. */
+export type KernelEvent =
+  | { readonly kind: 'link'; readonly iface: string | null }
+  | { readonly kind: 'address'; readonly iface: string | null }
+  | { readonly kind: 'route'; readonly table: number; readonly protocol: number; readonly dst: Cidr }
+  /** ARP, NDP and FDB entries. */
+  | { readonly kind: 'neighbour'; readonly iface: string | null }
+  | { readonly kind: 'rule' }
+  /** Events were lost; anything may have changed. */
+  | { readonly kind: 'overflow' };
+
+export interface Kernel {
+  /** Rejects when the kernel cannot be read; never resolves with half of it. */
+  read(): Promise<ActualState>;
+  /** In order, as far as each goes: one that fails does not keep the others back. */
+  apply(ops: readonly Op[]): Promise<readonly OpFailure[]>;
+  /** Returns how to stop listening. */
+  onEvent(listener: (event: KernelEvent) => void): () => void;
+}
