@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { Program, run, tryRun } from './command.ts';
+import { eventually } from './eventually.ts';
 import { type Container, type Host, type L2, Lab } from './lab.ts';
 import { connectTcp, KernelWatch, listenTcp, ping, RunningPing, traceroute } from './probes.ts';
 import { useLab } from './use-lab.ts';
@@ -108,11 +109,15 @@ describe('teardown', () => {
     const sleeper = host.start(['sleep', '1000']);
     // Not a child of ours: what an agent in the background is.
     await host.run(['sh', '-c', 'setsid --fork sleep 1001 >/dev/null 2>&1']);
+    // What a container of an engine is: a descendant in a network namespace of its own.
+    const container = host.start(['sh', '-c', 'unshare --net sleep 1002 & echo $!; wait']);
+    const pid = Number(await container.line(/^\d+$/));
     expect(await namespaces(lab.prefix)).toHaveLength(2);
     await lab[Symbol.asyncDispose]();
     await lab[Symbol.asyncDispose]();
     expect(await namespaces(lab.prefix)).toEqual([]);
     expect(sleeper.running).toBe(false);
+    await eventually('the container to end', () => (existsSync(`/proc/${pid}`) ? undefined : true));
     expect(existsSync(lab.directory)).toBe(false);
     expect(await namespaces(other.prefix)).toHaveLength(1);
   });

@@ -180,8 +180,9 @@ export class Lab implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#namespaces.map((namespace) => namespace.stopAll()));
+    // First the kill, while parents still tell which are the children of what runs here.
     removeDirectory(this.directory);
+    await Promise.all(this.#namespaces.map((namespace) => namespace.stopAll()));
   }
 
   async #make<N extends Namespace>(namespace: N): Promise<N> {

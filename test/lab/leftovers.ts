@@ -32,7 +32,7 @@ export function removeDirectory(directory: string): void {
     for (let round = 0; round < 3; round++) {
       const pids = output('ip', 'netns', 'pids', name).split('\n').filter(Boolean).map(Number);
       if (pids.length === 0) break;
-      for (const pid of pids) kill(pid);
+      for (const pid of withDescendants(pids)) kill(pid);
     }
     output('ip', 'netns', 'delete', name);
   }
@@ -67,12 +67,29 @@ function isAbandoned(directory: string): boolean {
 function identityOf(pid: string): string | undefined {
   const stat = read(`/proc/${pid}/stat`);
   if (stat === undefined) return undefined;
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return `${stat.split(' ')[0]} ${fields[19]}`;
+  return `${stat.split(' ')[0]} ${statFields(stat)[19]}`;
 }
 
 function namespacesOf(directory: string): readonly string[] {
   return (read(join(directory, 'namespaces')) ?? '').split('\n').filter(Boolean);
+}
+
+/** An engine's containers have network namespaces of their own, but descend from what runs in the host's. */
+function withDescendants(roots: readonly number[]): readonly number[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const children = new Map<number, number[]>();
+  for (const pid of pids) {
+    const parent = Number(statFields(read(`/proc/${pid}/stat`) ?? '')[1]);
+    children.set(parent, [...(children.get(parent) ?? []), Number(pid)]);
+  }
+  const all = new Set(roots);
+  for (const pid of all) for (const child of children.get(pid) ?? []) all.add(child);
+  return [...all];
+}
+
+/** Of /proc/PID/stat, from the third on: state, parent, ... The second, the name, may hold anything. */
+function statFields(stat: string): readonly string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 function mountsUnder(directory: string): readonly string[] {
