@@ -108,8 +108,8 @@ function failed(reason: string): TsflannelError {
     refuse(
       'certificate-failed',
       EXIT.failed,
-      `the process that makes certificates failed: ${reason}`,
-      'try again, and look at the free memory of this host if it happens again',
+      `The process that makes certificates failed: ${reason}.`,
+      'Try again, and look at the free memory of this host if it happens again.',
     ),
   );
 }

@@ -56,7 +56,9 @@ export async function loadClusterFile(dataDir: string): Promise<ClusterFile | nu
 }
 
 export async function saveClusterFile(dataDir: string, file: ClusterFile): Promise<void> {
-  await writeFileAtomic(join(dataDir, FILE), `${JSON.stringify({ format: FORMAT, ...file })}\n`, { mode: 0o600 });
+  await writeFileAtomic(join(dataDir, FILE), `${JSON.stringify({ format: FORMAT, ...file })}\n`, {
+    mode: 0o600,
+  });
 }
 
 export async function removeClusterFile(dataDir: string): Promise<void> {
@@ -148,8 +150,8 @@ function damaged(path: string): TsflannelError {
     refuse(
       'membership-damaged',
       EXIT.failed,
-      `the record of this host's membership in ${path} cannot be read`,
-      'restore the file from a backup, or run `tsflannel down --purge` and join again',
+      `The record of this host's membership in ${path} cannot be read.`,
+      'Restore the file from a backup, or run "tsflannel down --purge" and join again.',
     ),
   );
 }

@@ -3,18 +3,13 @@
  * never from an address, so that addresses, names and replica ids may change around it. Owns the file; the private key
  * leaves it for TLS and for the proof of possession in a join, and nowhere else.
  */
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-} from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../config/atomic-file.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
-import { type NodeId, toNodeId } from '../subnet/lease.ts';
+import type { NodeId } from '../subnet/lease.ts';
+import { nodeIdOf } from '../subnet/member.ts';
 
 export interface Identity {
   readonly nodeId: NodeId;
@@ -25,11 +20,6 @@ export interface Identity {
 
 const FILE = 'identity.json';
 const FORMAT = 1;
-
-/** First 128 bits of SHA-256 of the public key (SPKI DER) as 32 hex digits. */
-export function nodeIdOf(publicKey: Uint8Array): NodeId {
-  return toNodeId(createHash('sha256').update(publicKey).digest('hex').slice(0, 32));
-}
 
 export function createIdentity(): Identity {
   return fromPrivateKey(generateKeyPairSync('ed25519').privateKey);
@@ -56,12 +46,14 @@ export async function loadIdentity(dataDir: string): Promise<Identity | null> {
 
 export async function saveIdentity(dataDir: string, identity: Identity): Promise<void> {
   const privateKey = identity.privateKey.export({ format: 'pem', type: 'pkcs8' });
-  await writeFileAtomic(join(dataDir, FILE), `${JSON.stringify({ format: FORMAT, privateKey })}\n`, { mode: 0o600 });
+  await writeFileAtomic(join(dataDir, FILE), `${JSON.stringify({ format: FORMAT, privateKey })}\n`, {
+    mode: 0o600,
+  });
 }
 
 function fromPrivateKey(privateKey: KeyObject): Identity {
   const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
-  return { nodeId: nodeIdOf(publicKey), privateKey, publicKey };
+  return { nodeId: nodeIdOf(publicKey.toString('base64')), privateKey, publicKey };
 }
 
 function isStored(value: unknown): value is { format: number; privateKey: string } {
@@ -80,8 +72,8 @@ function damaged(path: string, cause: unknown): TsflannelError {
     refuse(
       'identity-damaged',
       EXIT.failed,
-      `the identity of this node in ${path} cannot be read`,
-      'restore the file from a backup, or run `tsflannel down --purge` and join again',
+      `The identity of this node in ${path} cannot be read.`,
+      'Restore the file from a backup, or run "tsflannel down --purge" and join again.',
     ),
     { cause },
   );

@@ -62,11 +62,11 @@ export interface JoinAnswer {
   readonly caCert: string;
   readonly known: readonly KnownMember[];
 }
-/** `result` is the state machine's answer as JSON. */
+/** `result` is the state machine's answer in its own JSON text. */
 export interface AppliedAnswer {
   readonly kind: 'applied';
   readonly index: number;
-  readonly result: unknown;
+  readonly result: string;
 }
 export interface CaKeyAnswer {
   readonly kind: 'ca-key';
@@ -141,7 +141,7 @@ export function parseRpcAnswer(payload: Uint8Array): RpcAnswer | undefined {
     case 'joined':
       return parseJoinAnswer(value);
     case 'applied':
-      return typeof value['index'] === 'number'
+      return typeof value['index'] === 'number' && isText(value['result'], 1 << 20)
         ? { kind: 'applied', index: value['index'], result: value['result'] }
         : undefined;
     case 'ca-key':

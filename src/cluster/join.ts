@@ -1,0 +1,183 @@
+/**
+ * The joiner's side: finds the leader through the hosts it was told, makes sure that each of them belongs to the
+ * cluster of the token before it says anything, and only then shows the secret, to the leader alone. Keeps trying until
+ * the deadline, under one request id, so that a lost answer never makes two members of one host.
+ */
+import { sign, type X509Certificate } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type AnonymousSession, connectAnonymous } from '../../raft/transport/anonymous.ts';
+import { TransportError } from '../../raft/transport/errors.ts';
+import type { Endpoint } from '../../raft/transport/transport.ts';
+import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Identity } from './identity.ts';
+import {
+  encodeRpc,
+  JOIN_EXPORTER_BYTES,
+  JOIN_EXPORTER_LABEL,
+  type JoinAnswer,
+  type JoinRequest,
+  joinProofMessage,
+  type ProbeAnswer,
+  parseRpcAnswer,
+  type RpcAnswer,
+  type RpcRequest,
+} from './rpc.ts';
+import { certificateDigest, type JoinToken } from './token.ts';
+
+export interface JoinParameters {
+  readonly token: JoinToken;
+  readonly contacts: readonly Endpoint[];
+  readonly identity: Identity;
+  readonly requestId: string;
+  readonly name: string;
+  /** The announced address; the joiner speaks from `localAddress`, which is the same unless there is NAT. */
+  readonly address: Ip;
+  readonly localAddress: Ip;
+  readonly port: number;
+  readonly role: 'voter' | 'learner' | null;
+}
+
+const RETRY_MS = 200;
+/** A host that does not answer must not use up the time for the others. */
+const ATTEMPT_MS = 2_000;
+
+/** Throws TsflannelError: wrong cluster or secret (6), conflict (7), nobody answered (8), no leader (4). */
+export async function joinCluster(parameters: JoinParameters, signal: AbortSignal): Promise<JoinAnswer> {
+  let last: Refusal = nobodyListens(parameters.contacts);
+  while (!signal.aborted) {
+    for (const contact of parameters.contacts) {
+      const outcome = await attempt(parameters, contact, signal);
+      if (outcome.kind === 'joined') return outcome;
+      if (outcome.kind === 'final') throw new TsflannelError(outcome.refusal);
+      // What a member said of the cluster says more than the silence of another host.
+      if (outcome.refusal.code !== 'nobody-listens') last = outcome.refusal;
+    }
+    await delay(RETRY_MS, undefined, { signal }).catch(() => undefined); // the loop sees the abort
+  }
+  throw new TsflannelError(last);
+}
+
+type Outcome =
+  | JoinAnswer
+  | { readonly kind: 'final'; readonly refusal: Refusal }
+  | { readonly kind: 'again'; readonly refusal: Refusal };
+
+async function attempt(parameters: JoinParameters, contact: Endpoint, signal: AbortSignal): Promise<Outcome> {
+  const first = await withSession(parameters, contact, signal, async (session, attemptSignal) => {
+    const probe = await ask(session, { method: 'probe' }, attemptSignal);
+    if (probe?.kind !== 'probe') return unclear(contact);
+    return probe.isLeader ? await askToJoin(parameters, session, contact, signal) : probe;
+  });
+  if (first.kind !== 'probe') return first;
+  if (first.leader === null) return { kind: 'again', refusal: noQuorum(first, contact) };
+  const leader = first.leader;
+  return await withSession(parameters, leader, signal, (session) =>
+    askToJoin(parameters, session, leader, signal),
+  );
+}
+
+async function askToJoin(
+  parameters: JoinParameters,
+  session: AnonymousSession,
+  endpoint: Endpoint,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const answer = await ask(session, joinRequest(parameters, session), signal);
+  switch (answer?.kind) {
+    case 'joined':
+      return answer;
+    case 'refused': {
+      const again = answer.refusal.exitCode === EXIT.noQuorum;
+      return { kind: again ? 'again' : 'final', refusal: answer.refusal };
+    }
+    default:
+      return unclear(endpoint);
+  }
+}
+
+function joinRequest(parameters: JoinParameters, session: AnonymousSession): JoinRequest {
+  const exported = session.exportKeyingMaterial(JOIN_EXPORTER_LABEL, JOIN_EXPORTER_BYTES);
+  const proof = sign(null, joinProofMessage(exported, parameters.requestId), parameters.identity.privateKey);
+  return {
+    method: 'join',
+    requestId: parameters.requestId,
+    tokenId: parameters.token.id,
+    secret: parameters.token.secret,
+    publicKey: parameters.identity.publicKey.toString('base64'),
+    proof: proof.toString('base64'),
+    name: parameters.name,
+    address: parameters.address,
+    port: parameters.port,
+    role: parameters.role,
+  };
+}
+
+async function ask(
+  session: AnonymousSession,
+  request: RpcRequest,
+  signal: AbortSignal,
+): Promise<RpcAnswer | undefined> {
+  return parseRpcAnswer(await session.request(encodeRpc(request), { signal }));
+}
+
+/** Opens a session to a host that has proven to belong to the token's cluster, and always closes it. */
+async function withSession<T>(
+  parameters: JoinParameters,
+  endpoint: Endpoint,
+  signal: AbortSignal,
+  use: (session: AnonymousSession, attemptSignal: AbortSignal) => Promise<T>,
+): Promise<T | { readonly kind: 'final' | 'again'; readonly refusal: Refusal }> {
+  const attemptSignal = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]);
+  const verify = (_leaf: X509Certificate, ca: X509Certificate | null): boolean =>
+    ca !== null && certificateDigest(ca.raw) === parameters.token.caDigest;
+  try {
+    const { localAddress } = parameters;
+    const session = await connectAnonymous(endpoint, { verify, signal: attemptSignal, localAddress });
+    try {
+      return await use(session, attemptSignal);
+    } finally {
+      await session.close();
+    }
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    if (error.code === 'untrusted') return { kind: 'final', refusal: otherCluster(endpoint) };
+    return { kind: 'again', refusal: nobodyListens([endpoint]) };
+  }
+}
+
+function unclear(endpoint: Endpoint): { kind: 'again'; refusal: Refusal } {
+  return { kind: 'again', refusal: nobodyListens([endpoint]) };
+}
+
+function noQuorum(probe: ProbeAnswer, contact: Endpoint): Refusal {
+  const missing = probe.missing.length === 0 ? '' : `; it does not hear ${probe.missing.join(', ')}`;
+  return refuse(
+    'no-quorum',
+    EXIT.noQuorum,
+    `The cluster behind ${formatEndpoint(contact)} has no leader${missing}.`,
+    'Bring the missing hosts back, then join again.',
+  );
+}
+
+function nobodyListens(endpoints: readonly Endpoint[]): Refusal {
+  return refuse(
+    'nobody-listens',
+    EXIT.timeout,
+    `No agent answered at ${endpoints.map(formatEndpoint).join(', ')}.`,
+    'Check the address, that the agent runs there, and that TCP and UDP on its port are open.',
+  );
+}
+
+function otherCluster(endpoint: Endpoint): Refusal {
+  return refuse(
+    'wrong-cluster',
+    EXIT.refused,
+    `The host at ${formatEndpoint(endpoint)} does not belong to the cluster of this token.`,
+    'Take a token from "tsflannel token create" on a voter of the cluster that you mean.',
+  );
+}
+
+export function formatEndpoint({ host, port }: Endpoint): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,90 @@
+/**
+ * Gets a command into the log from any host: here when this replica leads, else over the stream to the leader. Tries
+ * again while leadership moves and answers are lost, which is safe because every command is idempotent by its own ids.
+ * Never decides whether a command may be proposed: the leader does, by the authenticated sender.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ReplicaId } from '../../raft/core/types.ts';
+import { TransportError } from '../../raft/transport/errors.ts';
+import { TsflannelError } from '../errors.ts';
+import type { Command } from '../subnet/command.ts';
+import { encodeCommand } from '../subnet/command.ts';
+import type { CommandResult } from '../subnet/command-result.ts';
+import { decodeResult } from '../subnet/command-result.ts';
+import { toClusterTime } from '../subnet/lease.ts';
+import { encodeRpc, parseRpcAnswer } from './rpc.ts';
+
+type WithoutTime<C> = C extends Command ? Omit<C, 'time'> : never;
+/** A command before the leader has stamped it. */
+export type Proposal = WithoutTime<Command>;
+
+export interface Applied {
+  readonly index: number;
+  readonly result: CommandResult;
+}
+
+/** What became of one attempt. `again`: nobody knows, or nobody leads; asking again is safe. */
+export type Attempt = ({ readonly kind: 'applied' } & Applied) | { readonly kind: 'again' };
+
+export interface ProposerParts {
+  readonly self: ReplicaId;
+  leader(): ReplicaId | null;
+  /** Stamps and proposes on this replica. */
+  proposeHere(proposal: Proposal): Promise<Attempt>;
+  request(to: ReplicaId, payload: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
+  /** The refusal for a time that ran out: who is missing. */
+  noQuorum(): TsflannelError;
+}
+
+const RETRY_MS = 50;
+/** A leader that is paused or cut off must not use up the caller's time: another one may lead by then. */
+const ATTEMPT_MS = 2_000;
+
+/** Resolves to what the state machine said, refusals included. Throws TsflannelError (exit 4) when the signal aborts. */
+export async function proposeAnywhere(
+  parts: ProposerParts,
+  proposal: Proposal,
+  signal: AbortSignal,
+): Promise<Applied> {
+  while (!signal.aborted) {
+    const attempt = await proposeOnce(parts, proposal, signal);
+    if (attempt.kind === 'applied') return attempt;
+    await delay(RETRY_MS, undefined, { signal }).catch(() => undefined); // the loop sees the abort
+  }
+  throw parts.noQuorum();
+}
+
+async function proposeOnce(parts: ProposerParts, proposal: Proposal, signal: AbortSignal): Promise<Attempt> {
+  const leader = parts.leader();
+  if (leader === null) return { kind: 'again' };
+  const attemptSignal = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]);
+  if (leader === parts.self) return await raceAbort(parts.proposeHere(proposal), attemptSignal);
+  return await forward(parts, leader, proposal, attemptSignal);
+}
+
+async function forward(
+  parts: ProposerParts,
+  leader: ReplicaId,
+  proposal: Proposal,
+  signal: AbortSignal,
+): Promise<Attempt> {
+  const command = encodeCommand({ ...proposal, time: toClusterTime(0) });
+  const payload = encodeRpc({ method: 'propose', command: Buffer.from(command).toString('utf8') });
+  try {
+    const answer = parseRpcAnswer(await parts.request(leader, payload, signal));
+    if (answer?.kind === 'refused') throw new TsflannelError(answer.refusal);
+    if (answer?.kind !== 'applied') return { kind: 'again' };
+    return { kind: 'applied', index: answer.index, result: decodeResult(Buffer.from(answer.result)) };
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    return { kind: 'again' };
+  }
+}
+
+/** A proposal on a leader that has lost its majority settles only when it steps down. */
+async function raceAbort(attempt: Promise<Attempt>, signal: AbortSignal): Promise<Attempt> {
+  const aborted = new Promise<Attempt>((resolve) => {
+    signal.addEventListener('abort', () => resolve({ kind: 'again' }), { once: true });
+  });
+  return await Promise.race([attempt, aborted]);
+}

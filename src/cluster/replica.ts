@@ -1,0 +1,368 @@
+/**
+ * This host's replica of the cluster: binds the consensus node, its transport and the subnet state machine together,
+ * and says who may speak. Reads are local and need no quorum; writes go through `propose`. Knows nothing of the kernel.
+ *
+ * Survives: a peer whose record has not arrived here yet (its certificate vouches for it), a removed peer that still
+ * dials (its record is gone and its replica id retired), a CA key that comes later than the vote.
+ */
+import { type KeyObject, X509Certificate } from 'node:crypto';
+import type { Configuration, ReplicaId } from '../../raft/core/types.ts';
+import { RaftNode, type RaftNodeStatus } from '../../raft/runtime/node.ts';
+import type { RaftStorage } from '../../raft/storage/storage.ts';
+import { PeerTransport } from '../../raft/transport/peer-transport.ts';
+import type { Caller } from '../../raft/transport/session.ts';
+import type { Endpoint } from '../../raft/transport/transport.ts';
+import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Log } from '../observe/log.ts';
+import type { Sender } from '../subnet/authority.ts';
+import { clusterTimeAt, observeStamp, type TimeAnchor } from '../subnet/cluster-time.ts';
+import { encodeCommand } from '../subnet/command.ts';
+import type { CommandResult } from '../subnet/command-result.ts';
+import { type ClusterTime, toClusterTime } from '../subnet/lease.ts';
+import { type ClusterState, isRetired, memberByReplica } from '../subnet/state.ts';
+import { SubnetStateMachine } from '../subnet/state-machine.ts';
+import type { AdmissionParts } from './admission.ts';
+import { certificateNames } from './certificate-authority.ts';
+import type { KnownMember, Membership } from './cluster-file.ts';
+import type { Identity } from './identity.ts';
+import { type Applied, type Attempt, type Proposal, proposeAnywhere } from './proposer.ts';
+import { encodeRpc, type ProbeAnswer, parseRpcAnswer } from './rpc.ts';
+import { answerRpc } from './rpc-server.ts';
+
+export interface ReplicaOptions {
+  readonly identity: Identity;
+  readonly membership: Membership;
+  readonly caKey: string | null;
+  readonly storage: RaftStorage;
+  readonly bind: Endpoint;
+  /** Announced; also what another `init` is told. */
+  readonly address: Ip;
+  readonly log: Log;
+  /** The replica cannot go on: it has stopped voting and acknowledging. */
+  readonly onFatal: (error: Error) => void;
+}
+
+/** A learner answers a heartbeat every second; two may be lost. */
+const ACTIVE_MS = 3_000;
+/** Consul's autopilot takes the same. */
+const TRAILING_ENTRIES_MAX = 250;
+
+export class Replica implements AsyncDisposable {
+  readonly id: ReplicaId;
+  readonly #options: ReplicaOptions;
+  readonly #machine: SubnetStateMachine;
+  readonly #transport: PeerTransport;
+  readonly #node: RaftNode<CommandResult>;
+  readonly #caPublicKey: KeyObject;
+  readonly #listeners = new Set<() => void>();
+  #caKey: string | null;
+  #anchor: TimeAnchor;
+
+  /** Rejects with StorageDamagedError when the disk cannot be believed, TsflannelError when the port is taken. */
+  static async start(options: ReplicaOptions): Promise<Replica> {
+    const machine = new SubnetStateMachine();
+    const box: { replica?: Replica } = {};
+    const transport = new PeerTransport({
+      self: options.membership.replicaId,
+      context: Buffer.from(`${options.membership.clusterId}/${options.membership.epoch}`),
+      bind: options.bind,
+      tls: tlsOf(options),
+      endpointsOf: (replica) => box.replica?.endpointsOf(replica) ?? [],
+      authenticate: (certificate, claimed) => box.replica?.isReplica(certificate, claimed) ?? false,
+      onRequest: async (caller, payload) => {
+        if (box.replica === undefined) throw new Error('not started yet');
+        return await box.replica.#answer(caller, payload);
+      },
+      log: (event, fields) => options.log.debug(event, 'Transport.', fields),
+    });
+    const node = await RaftNode.start<CommandResult>({
+      id: options.membership.replicaId,
+      storage: options.storage,
+      transport,
+      stateMachine: machine,
+      onFatal: options.onFatal,
+    });
+    const replica = new Replica(options, machine, transport, node);
+    box.replica = replica;
+    try {
+      await transport.listen();
+    } catch (error) {
+      await replica.close();
+      throw portRefusal(options.bind, error);
+    }
+    replica.#follow();
+    return replica;
+  }
+
+  private constructor(
+    options: ReplicaOptions,
+    machine: SubnetStateMachine,
+    transport: PeerTransport,
+    node: RaftNode<CommandResult>,
+  ) {
+    this.id = options.membership.replicaId;
+    this.#options = options;
+    this.#machine = machine;
+    this.#transport = transport;
+    this.#node = node;
+    this.#caPublicKey = new X509Certificate(options.membership.caCert).publicKey;
+    this.#caKey = options.caKey;
+    this.#anchor = { time: machine.state?.time ?? toClusterTime(0), monotonicMs: performance.now() };
+  }
+
+  /** Null until the bootstrap entry or a snapshot has arrived. */
+  get state(): ClusterState | null {
+    return this.#machine.state;
+  }
+
+  get clusterTime(): ClusterTime {
+    return clusterTimeAt(this.#anchor, performance.now());
+  }
+
+  get raft(): RaftNodeStatus {
+    return this.#node.status();
+  }
+
+  get caKey(): string | null {
+    return this.#caKey;
+  }
+
+  /** Called after the replicated state, the role, the leader or the configuration may have changed. */
+  onChange(listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  /** Which replicas are connected, and how long ago each was heard. */
+  peers(): ReturnType<PeerTransport['peers']> {
+    return this.#transport.peers();
+  }
+
+  /** Gets a command into the log. Throws TsflannelError: no quorum (4) when the signal aborts, or a refusal. */
+  async propose(proposal: Proposal, signal: AbortSignal): Promise<Applied> {
+    return await proposeAnywhere(
+      {
+        self: this.id,
+        leader: () => this.raft.leader,
+        proposeHere: (here) => this.proposeHere(here),
+        request: (to, payload, requestSignal) =>
+          this.#transport.request(to, payload, { signal: requestSignal }),
+        noQuorum: () => new TsflannelError(this.noQuorum()),
+      },
+      proposal,
+      signal,
+    );
+  }
+
+  /** On the leader: stamps the command and waits until it is applied here. */
+  async proposeHere(proposal: Proposal): Promise<Attempt> {
+    const command = { ...proposal, time: this.clusterTime };
+    const outcome = await this.#node.propose(encodeCommand(command));
+    if (outcome.kind !== 'applied') return { kind: 'again' };
+    return { kind: 'applied', index: outcome.index, result: outcome.result };
+  }
+
+  /** Leader only: learners that answer and have, but for what is just under way, the whole log. */
+  caughtUp(): ReadonlySet<ReplicaId> {
+    const { configuration, progress, commit } = this.raft;
+    const now = performance.now();
+    const isCaughtUp = (learner: ReplicaId): boolean => {
+      const peer = progress.get(learner);
+      return (
+        peer !== undefined && now - peer.lastActive < ACTIVE_MS && commit - peer.match <= TRAILING_ENTRIES_MAX
+      );
+    };
+    return new Set(configuration.learners.filter(isCaughtUp));
+  }
+
+  async changeConfiguration(target: Pick<Configuration, 'voters' | 'learners'>): Promise<void> {
+    await this.#node.changeConfiguration(target);
+  }
+
+  /** Asks the leader for the CA key; null when it has none to give now. */
+  async fetchCaKey(signal: AbortSignal): Promise<string | null> {
+    const { leader } = this.raft;
+    if (leader === null || leader === this.id) return null;
+    const answer = parseRpcAnswer(
+      await this.#transport.request(leader, encodeRpc({ method: 'ca-key' }), { signal }),
+    );
+    return answer?.kind === 'ca-key' ? answer.caKey : null;
+  }
+
+  setCaKey(caKey: string | null): void {
+    this.#caKey = caKey;
+  }
+
+  /** Where a replica may be reached: by its record, else as it was when this host joined. */
+  endpointsOf(replica: ReplicaId): readonly Endpoint[] {
+    const member = this.state === null ? undefined : memberByReplica(this.state, replica);
+    if (member !== undefined) return [{ host: member.address, port: member.port }];
+    return this.#options.membership.known
+      .filter((known) => known.replicaId === replica)
+      .map((known) => known.endpoint);
+  }
+
+  /** Is the holder of this certificate's key that replica? */
+  isReplica(certificate: X509Certificate, claimed: ReplicaId): boolean {
+    const { state } = this;
+    const key = certificate.publicKey.export({ format: 'der', type: 'spki' }).toString('base64');
+    const member = state === null ? undefined : memberByReplica(state, claimed);
+    if (member !== undefined) return member.publicKey === key;
+    if (state !== null && isRetired(state, claimed)) return false;
+    // A member whose record is still on its way to us: the leader signed its names when the log admitted it.
+    const names = certificateNames(certificate);
+    const { clusterId, epoch } = this.#options.membership;
+    return (
+      names !== undefined &&
+      names.clusterId === clusterId &&
+      names.epoch === epoch &&
+      names.replicaId === claimed &&
+      certificate.verify(this.#caPublicKey)
+    );
+  }
+
+  /** Names of the voters that this replica does not hear. */
+  missingVoters(): readonly string[] {
+    const heard = new Set(
+      this.peers()
+        .filter((peer) => peer.connected)
+        .map((peer) => peer.replica),
+    );
+    return this.#voters()
+      .filter((voter) => voter !== this.id && !heard.has(voter))
+      .map((voter) => this.#nameOf(voter));
+  }
+
+  noQuorum(): ReturnType<typeof refuse> {
+    const missing = this.missingVoters();
+    const detail = missing.length === 0 ? 'no leader is known' : `not heard: ${missing.join(', ')}`;
+    return refuse(
+      'no-quorum',
+      EXIT.noQuorum,
+      `The cluster has no quorum for a change (${detail}).`,
+      'Bring the missing hosts back; containers and running leases are not affected.',
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#node.close();
+    await this.#transport.close();
+    await this.#options.storage.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #follow(): void {
+    this.#node.onTransition(() => this.#changed());
+    this.#node.onApplied(() => this.#changed());
+    this.#changed();
+  }
+
+  #changed(): void {
+    const { state } = this;
+    if (state !== null) this.#anchor = observeStamp(this.#anchor, state.time, performance.now());
+    this.#transport.setPeers(this.#wantedPeers());
+    this.#transport.reauthenticate();
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** A leader speaks to everybody, a voter to voters, a learner to voters: no full mesh. */
+  #wantedPeers(): readonly ReplicaId[] {
+    const { role, configuration } = this.raft;
+    const all = new Set([...this.#voters(), ...(role === 'leader' ? configuration.learners : [])]);
+    all.delete(this.id);
+    return [...all];
+  }
+
+  /** Before the log has arrived, the voters that the answer to our join named. */
+  #voters(): readonly ReplicaId[] {
+    const { voters, outgoing } = this.raft.configuration;
+    if (voters.length === 0) return this.#options.membership.known.map((known) => known.replicaId);
+    return [...new Set([...voters, ...outgoing])];
+  }
+
+  #nameOf(replica: ReplicaId): string {
+    const member = this.state === null ? undefined : memberByReplica(this.state, replica);
+    return member === undefined ? `replica ${replica}` : `${member.name} (${member.address})`;
+  }
+
+  async #answer(caller: Caller, payload: Uint8Array): Promise<Uint8Array> {
+    const parts = {
+      probe: () => this.#probe(),
+      admission: () => this.#admission(),
+      notLeader: () => ({ kind: 'not-leader', leader: this.raft.leader }) as const,
+      senderOf: (who: Caller) => this.#senderOf(who),
+      caKey: () => this.#caKey,
+    };
+    return await answerRpc(parts, caller, payload);
+  }
+
+  #probe(): ProbeAnswer {
+    const { role, leader } = this.raft;
+    return {
+      kind: 'probe',
+      state: 'member',
+      clusterId: this.#options.membership.clusterId,
+      epoch: this.#options.membership.epoch,
+      address: this.#options.address,
+      peers: [],
+      isLeader: role === 'leader' && this.state !== null,
+      leader: leader === null ? null : (this.endpointsOf(leader)[0] ?? null),
+      missing: this.missingVoters(),
+    };
+  }
+
+  #admission(): AdmissionParts | null {
+    const { state } = this;
+    if (state === null || this.raft.role !== 'leader') return null;
+    return {
+      state,
+      now: this.clusterTime,
+      caCert: this.#options.membership.caCert,
+      caKey: this.#caKey,
+      voters: this.knownVoters(),
+      proposeHere: (proposal) => this.proposeHere(proposal),
+    };
+  }
+
+  /** The voters as the next start, or a joiner, finds them. */
+  knownVoters(): readonly KnownMember[] {
+    const { state } = this;
+    if (state === null) return this.#options.membership.known;
+    return this.#voters().flatMap((voter) => {
+      const member = memberByReplica(state, voter);
+      if (member === undefined) return [];
+      const endpoint = { host: member.address, port: member.port };
+      return [{ replicaId: voter, nodeId: member.nodeId, endpoint }];
+    });
+  }
+
+  #senderOf(caller: Caller): Sender | undefined {
+    if (caller.replica === null || this.state === null) return undefined;
+    const member = memberByReplica(this.state, caller.replica);
+    if (member === undefined) return undefined;
+    const role = this.raft.configuration.voters.includes(caller.replica) ? 'voter' : 'learner';
+    return { nodeId: member.nodeId, role };
+  }
+}
+
+function tlsOf({ identity, membership }: ReplicaOptions): { key: string; cert: string; ca: string } {
+  const key = identity.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+  return { key, cert: `${membership.nodeCert.trim()}\n${membership.caCert}`, ca: membership.caCert };
+}
+
+function portRefusal(bind: Endpoint, cause: unknown): TsflannelError {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+  const reason = code === 'EADDRINUSE' ? 'another program uses it' : code;
+  return new TsflannelError(
+    refuse(
+      'port-unavailable',
+      EXIT.failed,
+      `Port ${bind.port} (UDP and TCP) cannot be opened: ${reason}.`,
+      'Stop the other program, or give another --port.',
+    ),
+    { cause },
+  );
+}

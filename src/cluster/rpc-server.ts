@@ -1,0 +1,116 @@
+/**
+ * Answers what other hosts ask this member: who leads, may I join, put this into the log, give me the CA key. Decides by
+ * who the caller has proven to be and never by what it says of itself. One bad request costs its sender an error and
+ * nobody else anything.
+ */
+import type { Caller } from '../../raft/transport/session.ts';
+import type { Refusal } from '../errors.ts';
+import { EXIT, refuse } from '../errors.ts';
+import { authorize, type Sender } from '../subnet/authority.ts';
+import { type Command, decodeCommand, UnknownCommandError } from '../subnet/command.ts';
+import { encodeResult } from '../subnet/command-result.ts';
+import { type AdmissionParts, admit } from './admission.ts';
+import type { Proposal } from './proposer.ts';
+import {
+  encodeRpc,
+  type JoinRequest,
+  type ProbeAnswer,
+  type ProposeRequest,
+  parseRpcRequest,
+  type RpcAnswer,
+} from './rpc.ts';
+
+/** What the answers are made of; asked anew for each request. */
+export interface RpcServerParts {
+  probe(): ProbeAnswer;
+  /** Null while this replica does not lead or has no state yet. */
+  admission(): AdmissionParts | null;
+  notLeader(): RpcAnswer;
+  /** By the member records; undefined for a caller that is no member. */
+  senderOf(caller: Caller): Sender | undefined;
+  caKey(): string | null;
+}
+
+/** Never rejects for what a caller sent: the answer says what was wrong. */
+export async function answerRpc(
+  parts: RpcServerParts,
+  caller: Caller,
+  payload: Uint8Array,
+): Promise<Uint8Array> {
+  const request = parseRpcRequest(payload);
+  if (request === undefined) return encodeRpc(refused(notUnderstood()));
+  switch (request.method) {
+    case 'probe':
+      return encodeRpc(parts.probe());
+    case 'join':
+      return encodeRpc(await answerJoin(parts, request, caller));
+    case 'propose':
+      return encodeRpc(await answerPropose(parts, request, caller));
+    case 'ca-key':
+      return encodeRpc(answerCaKey(parts, caller));
+  }
+}
+
+async function answerJoin(parts: RpcServerParts, request: JoinRequest, caller: Caller): Promise<RpcAnswer> {
+  const admission = parts.admission();
+  if (admission === null) return parts.notLeader();
+  const answer = await admit(admission, request, caller);
+  return answer.kind === 'again' ? { kind: 'uncertain' } : answer;
+}
+
+async function answerPropose(
+  parts: RpcServerParts,
+  request: ProposeRequest,
+  caller: Caller,
+): Promise<RpcAnswer> {
+  const sender = parts.senderOf(caller);
+  if (sender === undefined) return refused(notAMember());
+  const command = parseCommand(request.command);
+  if (command === undefined) return refused(notUnderstood());
+  const refusal = authorize(command, sender);
+  if (refusal !== null) return refused(refusal);
+  const admission = parts.admission();
+  if (admission === null) return parts.notLeader();
+  const { time: _, ...proposal } = command;
+  const attempt = await admission.proposeHere(proposal satisfies Proposal);
+  if (attempt.kind === 'again') return { kind: 'uncertain' };
+  const result = Buffer.from(encodeResult(attempt.result)).toString('utf8');
+  return { kind: 'applied', index: attempt.index, result };
+}
+
+function answerCaKey(parts: RpcServerParts, caller: Caller): RpcAnswer {
+  if (parts.senderOf(caller)?.role !== 'voter') return refused(notAMember());
+  const caKey = parts.caKey();
+  return caKey === null ? { kind: 'uncertain' } : { kind: 'ca-key', caKey };
+}
+
+function parseCommand(text: string): Command | undefined {
+  try {
+    return decodeCommand(Buffer.from(text, 'utf8'));
+  } catch (error) {
+    if (error instanceof UnknownCommandError) return undefined;
+    throw error;
+  }
+}
+
+function refused(refusal: Refusal): RpcAnswer {
+  return { kind: 'refused', refusal };
+}
+
+function notUnderstood(): Refusal {
+  return refuse(
+    'not-understood',
+    EXIT.failed,
+    'The other host does not understand the request.',
+    'Run the same version of tsflannel on all hosts, or versions that are one apart.',
+  );
+}
+
+function notAMember(): Refusal {
+  return refuse(
+    'not-a-member',
+    EXIT.refused,
+    'Only a member of the cluster may ask for this.',
+    'Join the cluster first.',
+  );
+}
