@@ -25,6 +25,22 @@ export interface Persist {
   readonly thenSend: readonly Message[];
 }
 
+/**
+ * False for a batch that only orders its messages behind the batches before it: it is as durable as they are, so it
+ * needs no write once they are confirmed. `written` is the hard state of the last batch that was written. A commit hint
+ * alone is not worth a write.
+ */
+export function needsWrite(batch: Omit<Persist, 'seq' | 'thenSend'>, written: HardState): boolean {
+  return (
+    batch.entries.length > 0 ||
+    batch.truncateFrom !== null ||
+    batch.snapshot !== null ||
+    batch.compactTo !== null ||
+    batch.hardState.term !== written.term ||
+    batch.hardState.vote !== written.vote
+  );
+}
+
 export interface Effects {
   readonly send: readonly FreeMessage[];
   readonly persist: Persist | null;

@@ -1,0 +1,263 @@
+/**
+ * What a leader knows of one peer, and how it may send to it. All transitions live here:
+ *
+ *     probe ──accepted──► replicate          one message at a time / a window of messages
+ *       ▲  ▲                  │ timeout, unreachable, third gap without progress
+ *       │  └──────────────────┘
+ *       └── snapshot ◄── probe, replicate: what the peer needs next is compacted away
+ *
+ * A lost datagram does not leave `replicate`: the rejection says where the gap is and sending goes on from there.
+ * Timers run only while something is unanswered, and stop after a few tries: then the next heartbeat response wakes them.
+ */
+import type { RaftOptions } from './options.ts';
+import { RoundTrip } from './round-trip.ts';
+import { assert, type LogIndex, toLogIndex } from './types.ts';
+
+interface Sent {
+  readonly last: LogIndex;
+  readonly bytes: number;
+  readonly at: number;
+}
+
+export type ProgressState =
+  | { readonly kind: 'probe'; awaiting: boolean }
+  | { readonly kind: 'replicate'; readonly inflight: Inflight; gaps: number; resentAt: number }
+  | { readonly kind: 'snapshot'; readonly index: LogIndex };
+
+/** Rejections without progress between them that end `replicate`. */
+const GAPS_MAX = 3;
+
+/** What is sent and not acknowledged, oldest first, bounded by bytes and by messages. */
+export class Inflight {
+  #sent: Sent[] = [];
+  #bytes = 0;
+  readonly #bytesMax: number;
+  readonly #messagesMax: number;
+
+  constructor(bytesMax: number, messagesMax: number) {
+    this.#bytesMax = bytesMax;
+    this.#messagesMax = messagesMax;
+  }
+
+  get oldest(): Sent | undefined {
+    return this.#sent[0];
+  }
+
+  /** One message may overshoot the byte bound, or an entry larger than it could never be sent. */
+  get isFull(): boolean {
+    return this.#sent.length >= this.#messagesMax || this.#bytes >= this.#bytesMax;
+  }
+
+  add(sent: Sent): void {
+    assert(!this.isFull, 'sending beyond the window');
+    this.#sent.push(sent);
+    this.#bytes += sent.bytes;
+  }
+
+  /** Acknowledgements are cumulative. */
+  freeTo(match: LogIndex): void {
+    const kept = this.#sent.findIndex((sent) => sent.last > match);
+    const freed = this.#sent.splice(0, kept === -1 ? this.#sent.length : kept);
+    for (const sent of freed) this.#bytes -= sent.bytes;
+  }
+
+  clear(): void {
+    this.#sent = [];
+    this.#bytes = 0;
+  }
+}
+
+export class Progress {
+  readonly #options: RaftOptions;
+  readonly #roundTrip: RoundTrip;
+  /** Known equal and durable at the peer. Invariant: match < next. */
+  #match: LogIndex = toLogIndex(0);
+  /** The next entry to send. */
+  #next: LogIndex;
+  #state: ProgressState = { kind: 'probe', awaiting: false };
+  #retransmitAt = Number.POSITIVE_INFINITY;
+  /** Timeouts in a row without an answer. */
+  #timeouts = 0;
+  /** The highest commit index that went out in an append. */
+  #commitSent: LogIndex = toLogIndex(0);
+  /** When the last heartbeat round that the peer answered was sent. */
+  activeAt: number;
+  heartbeatAt: number;
+
+  constructor(next: LogIndex, options: RaftOptions, now: number) {
+    this.#options = options;
+    this.#roundTrip = new RoundTrip(options.retransmitMsInitial, options.retransmitMsMin);
+    this.#next = next;
+    this.activeAt = now;
+    this.heartbeatAt = now;
+  }
+
+  get match(): LogIndex {
+    return this.#match;
+  }
+
+  get next(): LogIndex {
+    return this.#next;
+  }
+
+  get state(): Readonly<ProgressState> {
+    return this.#state;
+  }
+
+  get retransmitAt(): number {
+    return this.#retransmitAt;
+  }
+
+  get commitSent(): LogIndex {
+    return this.#commitSent;
+  }
+
+  get canSend(): boolean {
+    if (this.#state.kind === 'probe') return !this.#state.awaiting;
+    return this.#state.kind === 'replicate' && !this.#state.inflight.isFull;
+  }
+
+  /** An append with entries up to `last` left, or an empty one (`bytes` 0) with prev = `last`. */
+  appendSent(last: LogIndex, bytes: number, commit: LogIndex, now: number): void {
+    assert(this.canSend && last + 1 >= this.#next, `append up to ${last} sent, ${this.#next} is next`);
+    if (commit > this.#commitSent) this.#commitSent = commit;
+    if (bytes > 0) this.#roundTrip.sent(last, now);
+    if (this.#state.kind === 'probe') {
+      this.#state.awaiting = true;
+      this.#arm(now);
+    } else if (this.#state.kind === 'replicate' && bytes > 0) {
+      this.#state.inflight.add({ last, bytes, at: now });
+      this.#next = toLogIndex(last + 1);
+      if (this.#retransmitAt === Number.POSITIVE_INFINITY) this.#arm(now);
+    }
+  }
+
+  snapshotSent(index: LogIndex, now: number): void {
+    this.#state = { kind: 'snapshot', index };
+    this.#retransmitAt = now + this.#options.snapshotRetryMs;
+  }
+
+  /** Nothing can be sent to a peer that is silent: the next heartbeat response wakes it. */
+  pause(): void {
+    this.#probe(toLogIndex(this.#match + 1), true);
+  }
+
+  /** `reachable`: the log still holds what follows `match`. False when this is no news. */
+  accepted(match: LogIndex, reachable: boolean, now: number): boolean {
+    const news = match > this.#match;
+    this.#timeouts = 0;
+    if (news) {
+      this.#match = match;
+      if (this.#next <= match) this.#next = toLogIndex(match + 1);
+      this.#roundTrip.acknowledged(match, now);
+    }
+    switch (this.#state.kind) {
+      case 'probe':
+        // A late answer of the same term proves the same: equal up to `match`.
+        if (match === this.#match) this.#replicate();
+        break;
+      case 'snapshot':
+        if (news && reachable) this.#replicate();
+        break;
+      case 'replicate':
+        if (!news) break;
+        this.#state.inflight.freeTo(match);
+        this.#state.gaps = 0;
+        this.#retransmitAt = Number.POSITIVE_INFINITY;
+        if (this.#state.inflight.oldest !== undefined) this.#arm(now);
+        break;
+    }
+    return news;
+  }
+
+  /** The append with prev = `rejected` did not fit; the logs may be equal up to `candidate`. */
+  rejected(rejected: LogIndex, candidate: LogIndex, now: number): void {
+    if (rejected <= this.#match) return;
+    const next = toLogIndex(Math.max(this.#match, Math.min(candidate, rejected - 1)) + 1);
+    switch (this.#state.kind) {
+      case 'probe':
+        if (rejected + 1 === this.#next) this.#probe(next, false);
+        break;
+      case 'replicate':
+        if (rejected < this.#next) this.#gap(next, now);
+        break;
+      case 'snapshot':
+        break;
+    }
+  }
+
+  /** An answer to the heartbeat round sent at `sentAt`. `lastIndex` is the end of the peer's log, equal to ours or not. */
+  heartbeatAnswered(sentAt: number, lastIndex: LogIndex, now: number): void {
+    if (sentAt > this.activeAt) this.activeAt = sentAt;
+    const next = toLogIndex(Math.max(this.#match, Math.min(this.#next - 1, lastIndex)) + 1);
+    switch (this.#state.kind) {
+      case 'probe':
+        if (this.#state.awaiting && this.#retransmitAt === Number.POSITIVE_INFINITY) this.#probe(next, false);
+        break;
+      case 'replicate': {
+        const { oldest } = this.#state.inflight;
+        // Sent before the heartbeat and not there when it was answered: lost.
+        if (oldest !== undefined && oldest.at < sentAt && next < this.#next) this.#gap(next, now);
+        break;
+      }
+      case 'snapshot':
+        // Installed, and the acknowledgement was lost. An append is the proof.
+        if (lastIndex === this.#state.index) this.#probe(toLogIndex(lastIndex + 1), false);
+        break;
+    }
+  }
+
+  /** Nothing came back in time. */
+  expire(now: number): void {
+    if (now < this.#retransmitAt) return;
+    this.#timeouts += 1;
+    this.#probe(toLogIndex(this.#match + 1), false);
+  }
+
+  /** The transport lost what was sent. */
+  unreachable(): void {
+    this.pause();
+  }
+
+  #probe(next: LogIndex, awaiting: boolean): void {
+    this.#state = { kind: 'probe', awaiting };
+    this.#next = next;
+    this.#retransmitAt = Number.POSITIVE_INFINITY;
+    this.#roundTrip.lost();
+  }
+
+  #replicate(): void {
+    const { maxInflightBytes, maxInflightMessages } = this.#options;
+    this.#state = {
+      kind: 'replicate',
+      inflight: new Inflight(maxInflightBytes, maxInflightMessages),
+      gaps: 0,
+      resentAt: Number.NEGATIVE_INFINITY,
+    };
+    this.#next = toLogIndex(this.#match + 1);
+    this.#retransmitAt = Number.POSITIVE_INFINITY;
+  }
+
+  #gap(next: LogIndex, now: number): void {
+    if (this.#state.kind !== 'replicate') return;
+    // Every message behind a lost one is rejected: one round trip answers them all.
+    if (now - this.#state.resentAt < this.#roundTrip.rtt) return;
+    this.#state.gaps += 1;
+    if (this.#state.gaps >= GAPS_MAX) {
+      this.#probe(next, false);
+      return;
+    }
+    this.#state.resentAt = now;
+    this.#state.inflight.clear();
+    this.#next = next;
+    this.#retransmitAt = Number.POSITIVE_INFINITY;
+    this.#roundTrip.lost();
+  }
+
+  /** Backs off, and gives up when the next heartbeat comes sooner. */
+  #arm(now: number): void {
+    const wait = this.#roundTrip.timeout * 2 ** this.#timeouts;
+    const givesUp = this.#timeouts > 0 && wait > this.#options.heartbeatMs;
+    this.#retransmitAt = givesUp ? Number.POSITIVE_INFINITY : now + wait;
+  }
+}

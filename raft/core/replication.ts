@@ -1,0 +1,86 @@
+/**
+ * The leader's side of replication: what goes to each peer now, and what its answers mean. Decides by the peer's Progress
+ * alone; the bytes go out once per drained turn, so that proposals of one turn share their messages.
+ */
+import { entryBytes } from './log.ts';
+import type { AppendAccepted, AppendRejected, HeartbeatResponse } from './messages.ts';
+import type { Progress } from './progress.ts';
+import type { LeaderRole, Replica } from './replica.ts';
+import { type ReplicaId, toLogIndex } from './types.ts';
+
+/** Sends every peer what it lacks and its window allows. */
+export function replicate(replica: Replica, leader: LeaderRole): void {
+  for (const [to, progress] of leader.peers) replicateTo(replica, to, progress);
+}
+
+function replicateTo(replica: Replica, to: ReplicaId, progress: Progress): void {
+  const { log, options } = replica;
+  while (progress.canSend) {
+    const prevIndex = toLogIndex(progress.next - 1);
+    const prevTerm = log.term(prevIndex);
+    if (prevTerm === null) {
+      sendSnapshot(replica, to, progress);
+      return;
+    }
+    const probing = progress.state.kind === 'probe';
+    const entries = log.chunk(progress.next, probing ? options.maxProbeBytes : options.maxAppendBytes);
+    const last = toLogIndex(prevIndex + entries.length);
+    // The receiver takes no more of the commit index than this message proves.
+    const commit = toLogIndex(Math.min(last, replica.commit));
+    if (entries.length === 0 && !probing && commit <= progress.commitSent) return;
+    replica.send({
+      kind: 'append-request',
+      from: replica.id,
+      to,
+      term: replica.term,
+      prev: { term: prevTerm, index: prevIndex },
+      entries,
+      commit: replica.commit,
+    });
+    const bytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
+    progress.appendSent(last, bytes, commit, replica.now);
+  }
+}
+
+function sendSnapshot(replica: Replica, to: ReplicaId, progress: Progress): void {
+  const { snapshot } = replica.log;
+  const silent = replica.now - progress.activeAt >= replica.options.electionTimeoutMsMax;
+  if (snapshot === null || silent) {
+    progress.pause();
+    return;
+  }
+  replica.send({ kind: 'snapshot-request', from: replica.id, to, term: replica.term, snapshot });
+  progress.snapshotSent(snapshot.meta.last.index, replica.now);
+}
+
+/** False when it is no news. */
+export function handleAccepted(replica: Replica, leader: LeaderRole, message: AppendAccepted): boolean {
+  const progress = leader.peers.get(message.from);
+  // Nobody can hold more of this leader's log than there is.
+  if (progress === undefined || message.match > replica.log.lastIndex) return false;
+  return progress.accepted(message.match, replica.log.term(message.match) !== null, replica.now);
+}
+
+export function handleRejected(replica: Replica, leader: LeaderRole, message: AppendRejected): void {
+  const candidate = replica.log.lastAtMost(message.hint).index;
+  leader.peers.get(message.from)?.rejected(message.rejected, candidate, replica.now);
+}
+
+export function handleHeartbeatResponse(
+  replica: Replica,
+  leader: LeaderRole,
+  message: HeartbeatResponse,
+): void {
+  // An answer to a round that is no longer remembered proves nothing about now.
+  const round = leader.rounds.find((r) => r.sequence === message.sequence);
+  if (round === undefined) return;
+  leader.peers.get(message.from)?.heartbeatAnswered(round.sentAt, message.lastIndex, replica.now);
+}
+
+/** The lowest match among the peers that keep up, whose needs compaction spares. Infinity without such peers. */
+export function lowestMatch(leader: LeaderRole): number {
+  const matches: readonly number[] = [...leader.peers.values()]
+    .filter((p) => p.state.kind === 'replicate')
+    .map((p) => p.match);
+  return Math.min(...matches);
+}
