@@ -32,7 +32,7 @@ export function dial<T>(options: DialOptions<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(
-        new TransportError('timeout', `The connection to ${where} was given up.`, { cause: signal.reason }),
+        new TransportError('timeout', `the connection to ${where} was given up`, { cause: signal.reason }),
       );
       return;
     }
@@ -46,7 +46,7 @@ export function dial<T>(options: DialOptions<T>): Promise<T> {
       stream.onFrame = () => undefined;
       stream.onClose = () => undefined;
       stream.destroy(null);
-      reject(new TransportError(code, `${where}: ${why}.`, { cause }));
+      reject(new TransportError(code, `${where}: ${why}`, { cause }));
     };
     const abort = (): void => fail('timeout', 'the connection was given up', signal?.reason);
     const timer = setTimeout(() => fail('unreachable', 'no answer in time'), HANDSHAKE_TIMEOUT_MS);

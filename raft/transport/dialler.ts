@@ -8,7 +8,7 @@ import { DIAL_BACKOFF_MS_MAX, DIAL_BACKOFF_MS_MIN } from '../limits.ts';
 export interface DiallerOptions {
   /** Asked when the time has come: meanwhile the other side may have dialled. */
   readonly isNeeded: () => boolean;
-  /** Opens a session or rejects. `attempt` counts up, to try one address after the other. */
+  /** Opens a session or rejects with a TransportError. `attempt` counts up, to try one address after the other. */
   readonly dial: (attempt: number, signal: AbortSignal) => Promise<void>;
   readonly onFailure: (error: unknown) => void;
 }
@@ -17,7 +17,7 @@ export class Dialler {
   readonly #options: DiallerOptions;
   readonly #stop = new AbortController();
   #timer: NodeJS.Timeout | null = null;
-  #isDialling = false;
+  #attempt: Promise<void> | null = null;
   #attempts = 0;
   /** Since the last session that held. */
   #failures = 0;
@@ -28,14 +28,22 @@ export class Dialler {
 
   /** After `delayMs` or the backoff, whichever is longer; no-op while a timer or an attempt is under way. */
   start(delayMs: number): void {
-    if (this.#timer !== null || this.#isDialling || this.#stop.signal.aborted) return;
+    if (this.#timer !== null || this.#attempt !== null || this.#stop.signal.aborted) return;
     this.#timer = setTimeout(
       () => {
         this.#timer = null;
-        void this.#attempt();
+        if (this.#options.isNeeded()) this.now().catch(() => undefined); // onFailure has it
       },
       Math.max(delayMs, this.#backoffMs()),
     );
+  }
+
+  /** Somebody waits for it: no delay and no backoff. Settles with the attempt that is under way then. */
+  now(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#attempt ??= this.#dial();
+    return this.#attempt;
   }
 
   /** A session that ends at once is a failure, however it began. */
@@ -49,20 +57,17 @@ export class Dialler {
     this.#timer = null;
   }
 
-  /** Never rejects. */
-  async #attempt(): Promise<void> {
-    if (!this.#options.isNeeded()) return;
-    this.#isDialling = true;
-    let failed = false;
+  async #dial(): Promise<void> {
     try {
       await this.#options.dial(this.#attempts++, this.#stop.signal);
+      this.#attempt = null;
     } catch (error) {
-      failed = true;
+      this.#attempt = null;
       this.#failures += 1;
       if (!this.#stop.signal.aborted) this.#options.onFailure(error);
+      this.start(0);
+      throw error;
     }
-    this.#isDialling = false;
-    if (failed) this.start(0);
   }
 
   #backoffMs(): number {

@@ -1,4 +1,4 @@
-/** What can go wrong with a peer, as one error with a code. The message is a sentence; the cause is what Node said. */
+/** What can go wrong with a peer, as one error with a code. The cause is what Node said. */
 
 /**
  * - `unreachable`: nothing was sent: no session, the address did not answer, or it is overloaded.

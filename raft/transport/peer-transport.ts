@@ -15,6 +15,7 @@ import {
   ANONYMOUS_IDLE_MS,
   ANONYMOUS_SESSIONS_MAX,
   DIAL_DELAY_MS,
+  MEMBER_REQUESTS_MAX,
   REPLACED_GRACE_MS,
   STREAM_AFFINITY_MS,
 } from '../limits.ts';
@@ -76,6 +77,8 @@ interface Link {
   address: DatagramAddress | null;
   heardMs: number | null;
   streamUntilMs: number;
+  /** Requests that wait for a session. */
+  readonly waiting: Set<(session: Session) => void>;
 }
 
 const HOUSEKEEPING_MS = 500;
@@ -119,7 +122,7 @@ export class PeerTransport implements Transport {
       await this.#datagrams.bind(host, this.#port);
     } catch (cause) {
       await this.close();
-      throw new Error(`Cannot listen on port ${port} of ${host} for TCP and UDP.`, { cause });
+      throw new Error(`cannot listen on port ${port} of ${host} for TCP and UDP`, { cause });
     }
     // After a stalled event loop timers come before sockets: what has arrived is heard before anyone is called silent.
     this.#housekeeping = setInterval(() => setImmediate(() => this.#keepHouse()), HOUSEKEEPING_MS);
@@ -150,15 +153,17 @@ export class PeerTransport implements Transport {
     if (!this.#sendDatagram(link, keys, message, bytes, nowMs)) link.current?.session.sendMessage(bytes);
   }
 
-  /** Rejects with a TransportError. Whether it was carried out is open after `closed` and `timeout`. */
-  request(
+  /**
+   * Dials at once where there is no session, and waits for it. Rejects with a TransportError; whether the request was
+   * carried out is open after `closed` and `timeout`.
+   */
+  async request(
     to: ReplicaId,
     payload: Uint8Array,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Uint8Array> {
-    const current = this.#links.get(to)?.current;
-    if (current != null) return current.session.request(payload, options.signal);
-    return Promise.reject(new TransportError('unreachable', `There is no connection to replica ${to}.`));
+    const session = await this.#sessionTo(to, options.signal);
+    return session.request(payload, options.signal);
   }
 
   /** Cuts its session and its keys at once. A peer may connect again if it is still authentic. */
@@ -266,6 +271,33 @@ export class PeerTransport implements Transport {
     }
   }
 
+  #sessionTo(replica: ReplicaId, signal: AbortSignal | undefined): Promise<Session> {
+    const link = this.#links.get(replica);
+    return new Promise((resolve, reject) => {
+      const fail = (code: 'timeout' | 'unreachable', why: string, cause?: unknown): void => {
+        settle();
+        reject(new TransportError(code, `replica ${replica}: ${why}`, { cause }));
+      };
+      const abort = (): void => fail('timeout', 'the wait for a connection was ended', signal?.reason);
+      const opened = (session: Session): void => {
+        settle();
+        resolve(session);
+      };
+      const settle = (): void => {
+        link?.waiting.delete(opened);
+        signal?.removeEventListener('abort', abort);
+      };
+      if (link?.current != null) resolve(link.current.session);
+      else if (link?.dialler == null) fail('unreachable', 'it is no peer');
+      else if (link.waiting.size >= MEMBER_REQUESTS_MAX) fail('unreachable', 'too many wait for it');
+      else {
+        link.waiting.add(opened);
+        signal?.addEventListener('abort', abort, { once: true });
+        link.dialler.now().catch((error: unknown) => fail('unreachable', 'it did not answer', error));
+      }
+    });
+  }
+
   #linkOf(replica: ReplicaId): Link {
     const link = this.#links.get(replica) ?? newLink(replica);
     this.#links.set(replica, link);
@@ -301,7 +333,7 @@ export class PeerTransport implements Transport {
     const endpoints = this.#options.endpointsOf(replica);
     const endpoint = endpoints[attempt % Math.max(endpoints.length, 1)];
     if (endpoint === undefined)
-      throw new TransportError('unreachable', `No address of replica ${replica} is known.`);
+      throw new TransportError('unreachable', `no address of replica ${replica} is known`);
     const { host } = this.#options.bind;
     await dial({
       endpoint,
@@ -386,6 +418,7 @@ export class PeerTransport implements Transport {
     link.certificate = session.certificate;
     if (session.dialled) link.address = { address: session.remoteAddress, port: session.remotePort };
     else if (link.address?.address !== session.remoteAddress) link.address = this.#hintFor(session);
+    for (const opened of [...link.waiting]) opened(session);
   }
 
   /** The port of a session that was dialled by the peer says nothing about where its datagrams are received. */
@@ -449,5 +482,6 @@ function newLink(replica: ReplicaId): Link {
     address: null,
     heardMs: null,
     streamUntilMs: 0,
+    waiting: new Set(),
   };
 }

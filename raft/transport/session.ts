@@ -110,7 +110,7 @@ export class Session {
     try {
       return this.#stream.socket.exportKeyingMaterial(length, label, context);
     } catch (cause) {
-      throw new TransportError('closed', `The connection to ${this.remoteAddress} has ended.`, { cause });
+      throw new TransportError('closed', `the connection to ${this.remoteAddress} has ended`, { cause });
     }
   }
 
@@ -245,13 +245,13 @@ export class Session {
     if (outcome === OUTCOME.ok) pending?.resolve(payload);
     else {
       const reason = Buffer.from(payload.subarray(0, ERROR_BYTES_MAX)).toString();
-      pending?.reject(new TransportError('remote', `${this.remoteAddress} could not answer: ${reason}.`));
+      pending?.reject(new TransportError('remote', `${this.remoteAddress} could not answer: ${reason}`));
     }
   }
 
   #closed(error: Error | null): void {
     const options = error === null ? {} : { cause: error };
-    const message = `The connection to ${this.remoteAddress} ended before the answer came.`;
+    const message = `the connection to ${this.remoteAddress} ended before the answer came`;
     for (const pending of [...this.#pending.values()])
       pending.reject(new TransportError('closed', message, options));
     this.onClose(error);
@@ -261,19 +261,19 @@ export class Session {
     if (signal?.aborted === true) return this.#timeout(signal);
     const limit = this.dialled && this.replica === null ? ANONYMOUS_FRAME_BYTES_MAX : MAX_FRAME_BYTES;
     if (payload.length + FRAME_OVERHEAD_BYTES + REQUEST_ID_BYTES > limit)
-      return new TransportError('unreachable', `A request of ${payload.length} bytes is too large.`);
+      return new TransportError('unreachable', `a request of ${payload.length} bytes is too large`);
     if (this.#stream.isClosed)
-      return new TransportError('unreachable', `The connection to ${this.remoteAddress} has ended.`);
+      return new TransportError('unreachable', `the connection to ${this.remoteAddress} has ended`);
     const isFull =
       this.#pending.size >= MEMBER_REQUESTS_MAX || this.#stream.queuedBytes > SESSION_QUEUE_BYTES_MAX;
     return isFull
-      ? new TransportError('unreachable', `Too much waits for ${this.remoteAddress} already.`)
+      ? new TransportError('unreachable', `too much waits for ${this.remoteAddress} already`)
       : null;
   }
 
   #timeout(signal: AbortSignal | undefined): TransportError {
     const cause: unknown = signal?.reason;
-    return new TransportError('timeout', `The wait for an answer of ${this.remoteAddress} was ended.`, {
+    return new TransportError('timeout', `the wait for an answer of ${this.remoteAddress} was ended`, {
       cause,
     });
   }

@@ -1,0 +1,69 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { toReplicaId } from '../../../../raft/core/types.ts';
+import { DecodeError } from '../../../../raft/storage/bytes.ts';
+import {
+  CONTEXT_HASH_BYTES,
+  decodeHello,
+  encodeFrameHeader,
+  encodeHello,
+  FRAME,
+  FrameReader,
+} from '../../../../raft/transport/frame.ts';
+
+const types = Object.values(FRAME);
+
+describe('frame reader', () => {
+  it('finds the same frames however the bytes arrive', () => {
+    const frames = fc.array(fc.tuple(fc.constantFrom(...types), fc.uint8Array({ maxLength: 200 })), {
+      maxLength: 8,
+    });
+    fc.assert(
+      fc.property(frames, fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1 }), (sent, sizes) => {
+        let rest = Buffer.concat(
+          sent.flatMap(([type, body]) => [encodeFrameHeader(type, body.length), Buffer.from(body)]),
+        );
+        const reader = new FrameReader(1_000);
+        const found: [number, Uint8Array][] = [];
+        for (let i = 0; rest.length > 0; i++) {
+          const size = sizes[i % sizes.length] ?? 1;
+          reader.push(rest.subarray(0, size));
+          rest = rest.subarray(size);
+          for (let frame = reader.next(); frame !== null; frame = reader.next())
+            found.push([frame.type, Uint8Array.from(frame.body)]);
+        }
+        expect(found).toEqual(sent);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('takes the largest frame and refuses a larger one before its body arrives', () => {
+    const reader = new FrameReader(101);
+    reader.push(Buffer.concat([encodeFrameHeader(FRAME.request, 100), Buffer.alloc(100)]));
+    expect(reader.next()?.body.length).toBe(100);
+    reader.push(Buffer.from(encodeFrameHeader(FRAME.request, 101)));
+    expect(() => reader.next()).toThrow(DecodeError);
+  });
+
+  it('refuses a frame without a type', () => {
+    const reader = new FrameReader(100);
+    reader.push(Buffer.alloc(4));
+    expect(() => reader.next()).toThrow(DecodeError);
+  });
+});
+
+describe('hello', () => {
+  const contextHash = Uint8Array.from({ length: CONTEXT_HASH_BYTES }, (_, i) => i);
+
+  it.each([toReplicaId(9), null])('names replica %s', (replica) => {
+    expect(decodeHello(encodeHello({ replica, contextHash }))).toEqual({ replica, contextHash });
+  });
+
+  it('is refused in another version or length', () => {
+    const bytes = encodeHello({ replica: null, contextHash });
+    expect(() => decodeHello(bytes.subarray(1))).toThrow(DecodeError);
+    expect(() => decodeHello(Buffer.concat([bytes, bytes]))).toThrow(DecodeError);
+    expect(() => decodeHello(Buffer.concat([Buffer.of(2), bytes.subarray(1)]))).toThrow(DecodeError);
+  });
+});
