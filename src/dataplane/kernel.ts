@@ -43,7 +43,7 @@ export type Op =
   | { readonly kind: 'device-change'; readonly device: VxlanDevice; readonly alias: string }
   | { readonly kind: 'device-delete'; readonly name: string }
   | { readonly kind: 'address-add'; readonly address: InterfaceAddress; readonly label: string | null }
-  | { readonly kind: 'address-delete'; readonly address: InterfaceAddress }
+  | { readonly kind: 'address-delete'; readonly address: LinkAddress }
   | { readonly kind: 'neighbour-set'; readonly neighbour: Neighbour }
   | { readonly kind: 'neighbour-delete'; readonly neighbour: Neighbour }
   | { readonly kind: 'fdb-set'; readonly entry: FdbEntry }
@@ -71,8 +71,23 @@ export type KernelEvent =
   /** Events were lost; anything may have changed. */
   | { readonly kind: 'overflow' };
 
+/** The kernel could not be asked, or gave no usable answer. */
+export class KernelError extends Error {
+  override readonly name: string = 'KernelError';
+  /** An errno's name, or what is wrong with the answer. */
+  readonly code: string;
+  /** What was being done, such as `list routes`. */
+  readonly op: string;
+
+  constructor(code: string, op: string, text: string, options?: ErrorOptions) {
+    super(`${op}: ${text} (${code})`, options);
+    this.code = code;
+    this.op = op;
+  }
+}
+
 export interface Kernel {
-  /** Rejects when the kernel cannot be read; never resolves with half of it. */
+  /** Rejects with a KernelError when the kernel cannot be read; never resolves with half of it. */
   read(): Promise<ActualState>;
   /** In order, as far as each goes: one that fails does not keep the others back. */
   apply(ops: readonly Op[]): Promise<readonly OpFailure[]>;

@@ -3,6 +3,7 @@
  * and sweeps what is no longer wanted; whatever lacks them belongs to somebody else and is never changed. Pure.
  */
 import type { Link, LinkAddress } from '../net/link.ts';
+import type { Mac } from '../net/mac.ts';
 
 /** Free in /etc/iproute2/rt_protos and in no routing daemon's use. */
 export const ROUTE_PROTOCOL = 139;
@@ -20,9 +21,18 @@ export function aliasOf(nodeId: string): string {
   return `${ALIAS_PREFIX}${nodeId}`;
 }
 
-/** Made by this or by an earlier identity of this host. */
-export function isOurKind(link: Link): boolean {
-  return link.kind === 'vxlan' && (link.alias?.startsWith(ALIAS_PREFIX) ?? false);
+/** Exactly this node's: what may be swept when it is no longer wanted. */
+export function isOurDevice(link: Link, nodeId: string): boolean {
+  return link.kind === 'vxlan' && link.alias === aliasOf(nodeId);
+}
+
+/**
+ * A device we may take over where we need one of its name: one that an earlier identity of this host left, or one
+ * that was made but not yet marked when we were killed. The MAC comes from the node id, so it proves as much.
+ */
+export function isAdoptable(link: Link, mac: Mac): boolean {
+  if (link.kind !== 'vxlan') return false;
+  return link.alias === null ? link.mac === mac : link.alias.startsWith(ALIAS_PREFIX);
 }
 
 export function isOurRoute(route: { readonly protocol: number; readonly metric: number }): boolean {
@@ -32,7 +42,8 @@ export function isOurRoute(route: { readonly protocol: number; readonly metric: 
   );
 }
 
-/** On a device of ours every address is ours; on `lo` the label says so. */
+/** On a device of ours every lasting address is ours; on `lo` the label says so. */
 export function isOurAddress(address: LinkAddress, ourDevices: ReadonlySet<string>): boolean {
-  return ourDevices.has(address.iface) || (address.iface === 'lo' && address.label === LOOPBACK_LABEL);
+  if (address.iface === 'lo') return address.label === LOOPBACK_LABEL;
+  return ourDevices.has(address.iface) && address.scope === 'global' && address.permanent;
 }

@@ -1,0 +1,232 @@
+/**
+ * What differs between the desired and the actual state, kind by kind. Pure. What is ours but not desired is extra;
+ * what is somebody else's is never in it, except as a conflict where it stands in the way.
+ */
+import { hostCidr } from '../net/cidr.ts';
+import type { Link, LinkAddress } from '../net/link.ts';
+import type {
+  DesiredState,
+  FdbEntry,
+  InterfaceAddress,
+  Neighbour,
+  Route,
+  VxlanDevice,
+} from './desired-state.ts';
+import type { ActualFdbEntry, ActualRoute, ActualState, Broadcast } from './kernel.ts';
+import { aliasOf, isAdoptable, isOurAddress, isOurDevice, isOurRoute } from './ownership.ts';
+
+/** `set`: missing or different, to be put in place. `extra`: ours and no longer desired. */
+export interface Changes<Desired, Actual = Desired> {
+  readonly set: readonly Desired[];
+  readonly extra: readonly Actual[];
+}
+
+/** Somebody else's thing where ours should be. */
+export type Conflict =
+  /** Nothing of ours can be on the device. */
+  | { readonly kind: 'device'; readonly device: VxlanDevice; readonly holder: Link }
+  /** Same destination and metric: ours cannot be beside it. */
+  | { readonly kind: 'route'; readonly route: Route; readonly holder: ActualRoute };
+
+/** `recreate`: it is ours, but something about it can only be chosen when it is made. */
+export interface DeviceChange {
+  readonly action: 'create' | 'change' | 'recreate';
+  readonly device: VxlanDevice;
+}
+
+export interface Delta {
+  readonly device: DeviceChange | null;
+  /** Names; what is on them goes with them and is not in the lists below. */
+  readonly extraDevices: readonly string[];
+  readonly addresses: Changes<InterfaceAddress, LinkAddress>;
+  readonly neighbours: Changes<Neighbour>;
+  readonly fdb: Changes<FdbEntry, ActualFdbEntry>;
+  readonly routes: Changes<Route, ActualRoute>;
+  /** In the way of an address of ours. */
+  readonly broadcasts: readonly Broadcast[];
+  readonly conflicts: readonly Conflict[];
+  /** Routes of others that are used in place of ours: to the same destination, with a metric that is not higher. */
+  readonly foreignRoutes: readonly ActualRoute[];
+}
+
+export function delta(desired: DesiredState, actual: ActualState, nodeId: string): Delta {
+  const devices = compareDevices(desired.vxlan, actual.links, nodeId);
+  const possible = <T extends OnInterface>({ iface }: T): boolean =>
+    devices.conflict === null || iface !== devices.conflict.device.name;
+  const mine = <T extends OnInterface>({ iface }: T): boolean => iface !== null && devices.kept.has(iface);
+  const conflicts = routeConflicts(desired.routes, actual.routes);
+  const { addresses } = desired;
+  return {
+    device: devices.change,
+    extraDevices: devices.extra,
+    addresses: {
+      set: addresses.filter(possible).filter((wanted) => !actual.addresses.some(isAt(wanted, devices.going))),
+      extra: actual.addresses.filter(
+        (found) => isOurAddress(found, devices.kept) && !addresses.some((wanted) => isAt(wanted)(found)),
+      ),
+    },
+    neighbours: compare(
+      desired.neighbours,
+      actual.neighbours.filter(mine),
+      possible,
+      ({ iface, ip }) => `${iface} ${ip}`,
+      (wanted, found) => wanted.mac === found.mac,
+    ),
+    fdb: compare(
+      desired.fdb,
+      actual.fdb.filter(mine),
+      possible,
+      ({ iface, mac }) => `${iface} ${mac}`,
+      (wanted, found) => wanted.dst === found.dst,
+    ),
+    routes: compare(
+      desired.routes,
+      actual.routes.filter(({ iface }) => iface === null || !devices.going.has(iface)).filter(isOurRoute),
+      (route) => possible(route) && !conflicts.has(routeKey(route)),
+      routeKey,
+      sameRoute,
+    ),
+    broadcasts: actual.broadcasts.filter(({ ip }) =>
+      addresses.some(({ address }) => address === hostCidr(ip)),
+    ),
+    conflicts: [...(devices.conflict === null ? [] : [devices.conflict]), ...conflicts.values()],
+    foreignRoutes: foreignRoutes(desired.routes, actual.routes),
+  };
+}
+
+interface OnInterface {
+  readonly iface: string | null;
+}
+
+interface DeviceComparison {
+  readonly change: DeviceChange | null;
+  readonly conflict: (Conflict & { readonly kind: 'device' }) | null;
+  readonly extra: readonly string[];
+  /** Ours and staying. */
+  readonly kept: ReadonlySet<string>;
+  /** Ours and about to be deleted, for good or to be made anew. */
+  readonly going: ReadonlySet<string>;
+}
+
+function compareDevices(
+  device: VxlanDevice | null,
+  links: readonly Link[],
+  nodeId: string,
+): DeviceComparison {
+  const extra = links
+    .filter((link) => isOurDevice(link, nodeId) && link.name !== device?.name)
+    .map(({ name }) => name);
+  const nothing = { change: null, conflict: null, extra, kept: new Set<string>(), going: new Set(extra) };
+  if (device === null) return nothing;
+  const holder = links.find(({ name }) => name === device.name);
+  if (holder === undefined) {
+    const rival = links.find((link) => takesVni(link, device) && !extra.includes(link.name));
+    if (rival !== undefined) return { ...nothing, conflict: { kind: 'device', device, holder: rival } };
+    return { ...nothing, change: { action: 'create', device } };
+  }
+  if (!isAdoptable(holder, device.mac)) return { ...nothing, conflict: { kind: 'device', device, holder } };
+  if (!canBecome(holder, device))
+    return {
+      ...nothing,
+      change: { action: 'recreate', device },
+      going: new Set([...extra, holder.name]),
+    };
+  const kept = new Set([holder.name]);
+  if (isLike(holder, device, nodeId)) return { ...nothing, kept };
+  return { ...nothing, kept, change: { action: 'change', device } };
+}
+
+/** The kernel lets one device have a VNI on a port. */
+function takesVni({ vxlan }: Link, device: VxlanDevice): boolean {
+  return vxlan !== null && vxlan.vni === device.vni && vxlan.port === device.port;
+}
+
+function canBecome({ vxlan }: Link, device: VxlanDevice): boolean {
+  return (
+    vxlan?.plain === true &&
+    vxlan.gbp === device.gbp &&
+    vxlan.vni === device.vni &&
+    vxlan.port === device.port
+  );
+}
+
+function isLike(link: Link, device: VxlanDevice, nodeId: string): boolean {
+  return (
+    link.up &&
+    link.alias === aliasOf(nodeId) &&
+    link.mac === device.mac &&
+    link.mtu === device.mtu &&
+    link.vxlan?.local === device.local &&
+    link.vxlan.learning === device.learning
+  );
+}
+
+/** An address that is there is kept, whoever made it. */
+function isAt(wanted: InterfaceAddress, going?: ReadonlySet<string>): (found: LinkAddress) => boolean {
+  return ({ iface, ip, prefixLength }) =>
+    iface === wanted.iface && `${ip}/${prefixLength}` === wanted.address && going?.has(iface) !== true;
+}
+
+/** What is not possible now is neither set nor extra: what stands for it stays. */
+function compare<Desired, Actual>(
+  desired: readonly Desired[],
+  actual: readonly Actual[],
+  possible: (wanted: Desired) => boolean,
+  keyOf: (entry: Desired | Actual) => string,
+  same: (wanted: Desired, found: Actual) => boolean,
+): Changes<Desired, Actual> {
+  const wantedByKey = new Map(desired.map((wanted) => [keyOf(wanted), wanted]));
+  const inPlace = new Set<string>();
+  const extra: Actual[] = [];
+  const different: Actual[] = [];
+  for (const found of actual) {
+    const key = keyOf(found);
+    const wanted = wantedByKey.get(key);
+    if (wanted === undefined) extra.push(found);
+    else if (same(wanted, found)) inPlace.add(key);
+    else different.push(found);
+  }
+  // The kernel allows several routes with one key; beside the right one the others are extra.
+  extra.push(...different.filter((found) => inPlace.has(keyOf(found))));
+  const set = [...wantedByKey].filter(([key, wanted]) => !inPlace.has(key) && possible(wanted));
+  return { set: set.map(([, wanted]) => wanted), extra };
+}
+
+function routeKey({ dst, metric }: Pick<Route, 'dst' | 'metric'>): string {
+  return `${dst} ${metric}`;
+}
+
+function sameRoute(wanted: Route, found: ActualRoute): boolean {
+  return (
+    found.plain &&
+    wanted.type === found.type &&
+    wanted.via === found.via &&
+    wanted.iface === found.iface &&
+    wanted.onlink === found.onlink &&
+    wanted.src === found.src &&
+    wanted.mtu === found.mtu
+  );
+}
+
+/** By key of the desired route. */
+function routeConflicts(
+  desired: readonly Route[],
+  actual: readonly ActualRoute[],
+): ReadonlyMap<string, Conflict> {
+  const foreign = new Map(
+    actual.filter((route) => !isOurRoute(route)).map((route) => [routeKey(route), route]),
+  );
+  const conflicts = new Map<string, Conflict>();
+  for (const route of desired) {
+    const holder = foreign.get(routeKey(route));
+    if (holder !== undefined) conflicts.set(routeKey(route), { kind: 'route', route, holder });
+  }
+  return conflicts;
+}
+
+function foreignRoutes(desired: readonly Route[], actual: readonly ActualRoute[]): readonly ActualRoute[] {
+  const metrics = new Map(
+    desired.filter(({ type }) => type === 'unicast').map(({ dst, metric }) => [dst, metric]),
+  );
+  return actual.filter((route) => !isOurRoute(route) && route.metric <= (metrics.get(route.dst) ?? -1));
+}

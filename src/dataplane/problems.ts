@@ -1,0 +1,109 @@
+/** What the data plane cannot put right by itself, in the words a user reads. Pure, and bounded: one problem a kind. */
+import type { Problem } from '../observe/agent-facts.ts';
+import type { Conflict } from './delta.ts';
+import type { Op, OpFailure } from './kernel.ts';
+
+/** Each with how many more there are, so that a thousand failing routes are one sentence. */
+export function conflictProblems(conflicts: readonly Conflict[]): readonly Problem[] {
+  const devices = conflicts.filter((conflict) => conflict.kind === 'device').map(deviceConflict);
+  const routes = conflicts.filter((conflict) => conflict.kind === 'route');
+  const [first] = routes;
+  if (first === undefined) return devices;
+  const { dst, metric } = first.route;
+  return [
+    ...devices,
+    {
+      code: 'route-conflict',
+      severity: 'error',
+      text: `A route to ${dst} with metric ${metric} that is not ours keeps ours out${more(routes.length)}.`,
+      fix: `Remove it: ip route delete ${dst} metric ${metric}. Ours follows at once.`,
+    },
+  ];
+}
+
+function deviceConflict({ device, holder }: Conflict & { readonly kind: 'device' }): Problem {
+  const what =
+    holder.name === device.name
+      ? `Interface ${holder.name} is there already and is not ours`
+      : `Interface ${holder.name}, which is not ours, already has VNI ${device.vni} on port ${device.port}`;
+  return {
+    code: 'device-conflict',
+    severity: 'error',
+    text: `${what}; it is left alone, and hosts that need vxlan are not reached.`,
+    fix: `Stop what made it (flannel?) and run "ip link delete ${holder.name}", or set another "VNI" in the network configuration.`,
+  };
+}
+
+export function failureProblems(failures: readonly OpFailure[]): readonly Problem[] {
+  const groups = new Map<string, { readonly first: OpFailure; count: number }>();
+  for (const failure of failures) {
+    const key = `${failure.op.kind} ${failure.code}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { first: failure, count: 1 });
+    else group.count++;
+  }
+  return [...groups.values()].map(({ first, count }) => ({
+    code: first.code === 'EPERM' ? 'kernel-forbids' : 'kernel-refuses',
+    severity: 'error',
+    text: `The kernel refuses ${describe(first.op)}: ${first.text} (${first.code})${more(count)}.`,
+    fix:
+      first.code === 'EPERM'
+        ? 'Run the agent as root or give it CAP_NET_ADMIN.'
+        : 'The agent keeps trying; look at the interface and the addresses named here.',
+  }));
+}
+
+export function unreachableProblem({ message }: Error): Problem {
+  return {
+    code: 'kernel-unreachable',
+    severity: 'error',
+    text: `The state of the kernel cannot be compared: ${message}.`,
+    fix: 'The agent keeps trying; containers keep talking as far as the kernel was programmed.',
+  };
+}
+
+export function contestedProblem(entries: readonly string[]): Problem {
+  return {
+    code: 'contested',
+    severity: 'warning',
+    text: `Something on this host removes or changes ${entries[0]} again and again${more(entries.length)}; it is put back each time.`,
+    fix: 'Find it with "ip monitor" (a network manager, another agent?) and tell it to leave this alone.',
+  };
+}
+
+/** An operation and what it is about, as `ip` would write it. */
+export function describe(op: Op): string {
+  switch (op.kind) {
+    case 'device-create':
+    case 'device-change':
+      return `the device ${op.device.name}`;
+    case 'device-delete':
+      return `to delete the device ${op.name}`;
+    case 'address-add':
+      return `the address ${op.address.address} on ${op.address.iface}`;
+    case 'address-delete':
+      return `to delete the address ${op.address.ip} from ${op.address.iface}`;
+    case 'neighbour-set':
+      return `the neighbour ${op.neighbour.ip} on ${op.neighbour.iface}`;
+    case 'neighbour-delete':
+      return `to delete the neighbour ${op.neighbour.ip} from ${op.neighbour.iface}`;
+    case 'fdb-set':
+      return `the FDB entry ${op.entry.mac} on ${op.entry.iface}`;
+    case 'fdb-delete':
+      return `to delete the FDB entry ${op.entry.mac} from ${op.entry.iface}`;
+    case 'route-set':
+      return `the route to ${op.route.dst}${way(op.route.via, op.route.iface)}`;
+    case 'route-delete':
+      return `to delete the route to ${op.route.dst}${way(op.route.via, op.route.iface)}`;
+    case 'broadcast-delete':
+      return `to delete the broadcast route to ${op.broadcast.ip} on ${op.broadcast.iface}`;
+  }
+}
+
+function way(via: string | null, iface: string | null): string {
+  return `${via === null ? '' : ` via ${via}`}${iface === null ? '' : ` on ${iface}`}`;
+}
+
+function more(count: number): string {
+  return count > 1 ? ` (and ${count - 1} more like it)` : '';
+}

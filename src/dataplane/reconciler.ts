@@ -1,0 +1,262 @@
+/**
+ * The one loop that brings the kernel to the desired state and keeps it there: dirty, read, delta, plan, apply. A new
+ * desired state, a kernel event that concerns it, a failed operation and the periodic resync mark dirty; whatever
+ * comes while a pass runs is one more pass. Nothing is written before the first desired state, and close() leaves
+ * everything in place: the data plane does not need this process. Somebody who removes what is ours again and again
+ * is answered at a bounded rate, and reported.
+ */
+import type { Cidr } from '../net/cidr.ts';
+import type { Problem } from '../observe/agent-facts.ts';
+import { type Delta, delta } from './delta.ts';
+import type { DesiredState, Route } from './desired-state.ts';
+import { type Kernel, KernelError, type KernelEvent, type Op, type OpFailure } from './kernel.ts';
+import { plan } from './plan.ts';
+import {
+  conflictProblems,
+  contestedProblem,
+  describe,
+  failureProblems,
+  unreachableProblem,
+} from './problems.ts';
+import { Relevance } from './relevance.ts';
+import { Repairs } from './repairs.ts';
+import { Throttle } from './throttle.ts';
+
+/** Catches what no event told. */
+const RESYNC_MS = 30_000;
+/** Events of one cause come in a burst. */
+const SETTLE_MS = 1;
+const RETRY_MS_MIN = 100;
+const RETRY_MS_MAX = 30_000;
+/** Passes that events may cause: a burst of honest changes at once, then what costs less than a few percent of a core. */
+const EVENT_PASSES_BURST = 50;
+const EVENT_PASSES_PER_SECOND = 20;
+
+export interface ReconcilerOptions {
+  readonly kernel: Kernel;
+  readonly nodeId: string;
+  /** After each pass. */
+  readonly onPass?: () => void;
+}
+
+/** As of the last pass. Routes are unicast routes; the unreachable one of the whole network does not count. */
+export interface ReconcilerStats {
+  readonly desired: number;
+  readonly installed: number;
+  /** Things put back since the start. */
+  readonly repaired: number;
+  /** Destinations for which somebody else's route is used. */
+  readonly foreign: readonly Cidr[];
+  /** Wall clock, for display only. */
+  readonly lastSyncAt: Date | null;
+  readonly problems: readonly Problem[];
+}
+
+const NOTHING: DesiredState = { vxlan: null, addresses: [], routes: [], neighbours: [], fdb: [] };
+
+export class Reconciler implements AsyncDisposable {
+  /** Resolves after the first whole pass: the kernel was read and everything was tried. What failed is in `stats`. */
+  readonly synced: Promise<void>;
+  readonly #options: ReconcilerOptions;
+  readonly #throttle = new Throttle(EVENT_PASSES_BURST, EVENT_PASSES_PER_SECOND);
+  readonly #repairs = new Repairs();
+  readonly #stopListening: () => void;
+  #resolveSynced: () => void = () => undefined;
+  #desired: DesiredState | null = null;
+  #relevance = new Relevance(NOTHING);
+  #last: Pass | null = null;
+  /** Of a pass that could not be made. */
+  #unreachable: KernelError | null = null;
+  #retryMs = RETRY_MS_MIN;
+  #running: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  /** When the next pass starts; infinite while nothing is planned. */
+  #dueAtMs = Number.POSITIVE_INFINITY;
+  #eventPassPlanned = false;
+  #closed = false;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    this.synced = new Promise((resolve) => {
+      this.#resolveSynced = resolve;
+    });
+    this.#stopListening = options.kernel.onEvent((event) => this.#onEvent(event));
+  }
+
+  get stats(): ReconcilerStats {
+    const desired = (this.#desired ?? NOTHING).routes.filter(isUnicast);
+    const contested = this.#repairs.contested(performance.now());
+    return {
+      desired: desired.length,
+      installed: desired.filter(({ dst }) => this.isInstalled(dst)).length,
+      repaired: this.#repairs.total,
+      foreign: this.#last?.foreign ?? [],
+      lastSyncAt: this.#last?.at ?? null,
+      problems: [
+        ...(this.#unreachable === null ? [] : [unreachableProblem(this.#unreachable)]),
+        ...(this.#last?.problems ?? []),
+        ...(contested.length === 0 ? [] : [contestedProblem(contested)]),
+      ],
+    };
+  }
+
+  /** Whether the desired route to `dst` was in the kernel after the last pass. */
+  isInstalled(dst: Cidr): boolean {
+    return this.#last?.installed.has(dst) ?? false;
+  }
+
+  /** The whole of it; the same again changes nothing. */
+  setDesired(desired: DesiredState): void {
+    this.#desired = desired;
+    this.#relevance = new Relevance(desired);
+    this.#retryMs = RETRY_MS_MIN;
+    this.#schedule(0);
+  }
+
+  /** One whole pass that begins after this call. */
+  async sync(): Promise<void> {
+    while (this.#running !== null) await this.#running;
+    this.#start();
+    await this.#running;
+  }
+
+  /** Takes everything of ours out of the kernel; resolves with what could not be removed. Rejects with a KernelError. */
+  async removeAll(): Promise<readonly OpFailure[]> {
+    this.setDesired(NOTHING);
+    await this.sync();
+    if (this.#unreachable !== null) throw this.#unreachable;
+    return this.#last?.failures ?? [];
+  }
+
+  /** Resolves when a pass that runs has ended. The kernel keeps what it has. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopListening();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#running;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #onEvent(event: KernelEvent): void {
+    if (this.#desired === null || !this.#relevance.concerns(event)) return;
+    if (this.#eventPassPlanned) return;
+    this.#eventPassPlanned = true;
+    this.#schedule(Math.max(SETTLE_MS, this.#throttle.take(performance.now())));
+  }
+
+  #schedule(delayMs: number): void {
+    const dueAtMs = performance.now() + delayMs;
+    if (this.#desired === null || dueAtMs >= this.#dueAtMs) return;
+    this.#dueAtMs = dueAtMs;
+    // A pass that runs arms the timer when it ends.
+    if (this.#running === null) this.#arm();
+  }
+
+  #arm(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#closed || this.#dueAtMs === Number.POSITIVE_INFINITY) return;
+    this.#timer = setTimeout(() => this.#start(), Math.max(0, this.#dueAtMs - performance.now()));
+  }
+
+  #start(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#dueAtMs = Number.POSITIVE_INFINITY;
+    this.#eventPassPlanned = false;
+    this.#running = this.#pass(this.#desired ?? NOTHING).finally(() => {
+      this.#running = null;
+      this.#arm();
+    });
+  }
+
+  async #pass(desired: DesiredState): Promise<void> {
+    const { kernel, nodeId, onPass } = this.#options;
+    try {
+      const difference = delta(desired, await kernel.read(), nodeId);
+      const ops = plan(difference, nodeId);
+      const failures = ops.length === 0 ? [] : await kernel.apply(ops);
+      this.#account(desired, difference, ops, failures);
+      this.#unreachable = null;
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      this.#unreachable = error;
+    }
+    const well = this.#unreachable === null && this.#last?.failures.length === 0;
+    this.#schedule(well ? RESYNC_MS : this.#retryMs);
+    this.#retryMs = well ? RETRY_MS_MIN : Math.min(2 * this.#retryMs, RETRY_MS_MAX);
+    if (this.#unreachable === null) this.#resolveSynced();
+    onPass?.();
+  }
+
+  #account(
+    desired: DesiredState,
+    difference: Delta,
+    ops: readonly Op[],
+    failures: readonly OpFailure[],
+  ): void {
+    const absent = absentRoutes(desired, difference, failures);
+    const failed = new Set(failures.map(({ op }) => op));
+    const previous = this.#last;
+    // Only what was in place, for the same desired state, can have been damaged.
+    const repaired =
+      previous?.desired === desired
+        ? ops
+            .filter((op) => puts(op) && !failed.has(op))
+            .map(describe)
+            .filter((what) => !previous.failed.has(what))
+        : [];
+    this.#repairs.record(repaired, performance.now());
+    this.#last = {
+      desired,
+      at: new Date(),
+      installed: new Set(
+        desired.routes
+          .filter(isUnicast)
+          .map(({ dst }) => dst)
+          .filter((dst) => !absent.has(dst)),
+      ),
+      foreign: [...new Set(difference.foreignRoutes.map(({ dst }) => dst))],
+      failures,
+      failed: new Set(failures.map(({ op }) => describe(op))),
+      problems: [...conflictProblems(difference.conflicts), ...failureProblems(failures)],
+    };
+  }
+}
+
+/** What one pass left behind. */
+interface Pass {
+  readonly desired: DesiredState;
+  readonly at: Date;
+  readonly installed: ReadonlySet<Cidr>;
+  readonly foreign: readonly Cidr[];
+  readonly failures: readonly OpFailure[];
+  readonly failed: ReadonlySet<string>;
+  readonly problems: readonly Problem[];
+}
+
+function isUnicast({ type }: Route): boolean {
+  return type === 'unicast';
+}
+
+/** Puts something in place, rather than taking something away. */
+function puts({ kind }: Op): boolean {
+  return (
+    kind.endsWith('-set') || kind.endsWith('-add') || kind === 'device-create' || kind === 'device-change'
+  );
+}
+
+function absentRoutes(
+  desired: DesiredState,
+  { conflicts }: Delta,
+  failures: readonly OpFailure[],
+): ReadonlySet<Cidr> {
+  const refused = failures.flatMap(({ op }) => (op.kind === 'route-set' ? [op.route] : []));
+  const keptOut = conflicts.flatMap((conflict) =>
+    conflict.kind === 'route'
+      ? [conflict.route]
+      : desired.routes.filter(({ iface }) => iface === conflict.device.name),
+  );
+  return new Set([...refused, ...keptOut].map(({ dst }) => dst));
+}
