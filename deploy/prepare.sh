@@ -1,4 +1,4 @@
-# Sourced by test/run.sh and deploy/demo.sh: brings a Debian machine with Node to where both can run. Installs what is
+# Sourced by verify.sh and demo.sh: brings a Debian machine with Node to where both can run. Installs what is
 # missing and replaces nothing that is there. Offers: say, need_root, need_tools, need_engine, need_packages, build.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -45,8 +45,11 @@ need_tools() {
   [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 }
 
-# The engine that is there, else Debian's.
-need_engine() { command -v dockerd >/dev/null || apt_install docker.io; }
+# The engine that is there, else Debian's; from Debian 13 on the client is a package of its own.
+need_engine() {
+  command -v dockerd >/dev/null || apt_install docker.io || return
+  command -v docker >/dev/null || apt_install docker-cli
+}
 
 need_packages() {
   command -v node >/dev/null || fail "There is no node on the PATH: install Node 20.20 or later." || return

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything: installs what is missing, builds, lints, type-checks and runs all tests. The last line is
-# `N passed, N failed`. Arguments go to vitest: `test/run.sh --project unit`.
+# `N passed, N failed`. Arguments go to vitest: `deploy/verify.sh --project unit`.
 set -euo pipefail
 
 # What fails before the tests counts as one; the tests replace this shell, and with it the trap.
