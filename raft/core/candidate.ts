@@ -13,7 +13,10 @@ import { assert, type ReplicaId, toTerm } from './types.ts';
 
 /** Asks whether an election would be won. */
 export function startPreVote(replica: Replica): void {
-  assert(replica.isVoter && replica.role.kind !== 'leader', 'only a voter that does not lead can campaign');
+  assert(
+    replica.mayCampaign && replica.role.kind !== 'leader',
+    'only a voter that does not lead can campaign',
+  );
   const role = candidate(replica, 'pre-vote');
   role.votes.set(replica.id, true);
   requestVotes(replica, role);
@@ -54,7 +57,7 @@ function requestVotes(replica: Replica, role: CandidateRole): void {
 /** Asks again who has not answered, and begins anew when the time is over. */
 export function tickCandidate(replica: Replica, role: CandidateRole): void {
   if (replica.now >= role.electionAt) {
-    if (replica.isVoter) startPreVote(replica);
+    if (replica.mayCampaign) startPreVote(replica);
     else replica.becomeFollower(replica.term, null);
   } else if (replica.now >= role.retryAt) {
     role.retryAt = replica.now + replica.options.heartbeatMs;

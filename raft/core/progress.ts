@@ -173,6 +173,7 @@ export class Progress {
   /** The append with prev = `rejected` did not fit; the logs may be equal up to `candidate`. */
   rejected(rejected: LogIndex, candidate: LogIndex, now: number): void {
     if (rejected <= this.#match) return;
+    this.#timeouts = 0;
     const next = toLogIndex(Math.max(this.#match, Math.min(candidate, rejected - 1)) + 1);
     switch (this.#state.kind) {
       case 'probe':

@@ -42,7 +42,7 @@ import {
   handleAccepted,
   handleHeartbeatResponse,
   handleRejected,
-  lowestMatch,
+  lowestResumption,
   replicate,
 } from './replication.ts';
 import {
@@ -120,7 +120,7 @@ export class RaftCore {
     const { role } = replica;
     switch (role.kind) {
       case 'follower':
-        if (replica.isVoter && now >= role.electionAt) startPreVote(replica);
+        if (now >= role.electionAt && replica.mayCampaign) startPreVote(replica);
         break;
       case 'candidate':
         tickCandidate(replica, role);
@@ -135,10 +135,10 @@ export class RaftCore {
 
   /** When tick() must be called next; Infinity when time alone changes nothing. */
   deadline(): number {
-    const { role, isVoter } = this.#replica;
+    const { role, mayCampaign } = this.#replica;
     switch (role.kind) {
       case 'follower':
-        return isVoter ? role.electionAt : Number.POSITIVE_INFINITY;
+        return mayCampaign ? role.electionAt : Number.POSITIVE_INFINITY;
       case 'candidate':
         return Math.min(role.electionAt, role.retryAt);
       case 'leader':
@@ -178,7 +178,8 @@ export class RaftCore {
     const { log, applied, options, role, journal } = this.#replica;
     const { index } = snapshot.meta.last;
     assert(index <= applied, `snapshot ${index} is ahead of applied ${applied}`);
-    const needed = role.kind === 'leader' ? lowestMatch(role) : index;
+    // The entry before the one it goes on with is needed too: an append names its term.
+    const needed = role.kind === 'leader' ? lowestResumption(this.#replica, role) - 1 : index;
     const trailing = Math.min(needed, index - options.trailingEntries);
     const dropTo = toLogIndex(Math.max(0, trailing, index - options.laggingEntries));
     log.compact(snapshot, dropTo);

@@ -126,6 +126,16 @@ export class Replica {
     return isVoter(this.log.configuration, this.id);
   }
 
+  /**
+   * Thesis 4.2.2: also a voter that the latest configuration removes, until that is committed. It may be the only one
+   * that holds the entry, and with its longer log it refuses its vote to everybody else.
+   */
+  get mayCampaign(): boolean {
+    if (this.isVoter) return true;
+    if (this.log.configurationIndex <= this.#commit) return false;
+    return isVoter(this.log.metaAt(this.#commit).configuration, this.id);
+  }
+
   get leader(): ReplicaId | null {
     if (this.role.kind === 'leader') return this.id;
     return this.role.kind === 'follower' ? this.role.leader : null;

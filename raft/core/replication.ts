@@ -44,8 +44,7 @@ function replicateTo(replica: Replica, to: ReplicaId, progress: Progress): void 
 
 function sendSnapshot(replica: Replica, to: ReplicaId, progress: Progress): void {
   const { snapshot } = replica.log;
-  const silent = replica.now - progress.activeAt >= replica.options.electionTimeoutMsMax;
-  if (snapshot === null || silent) {
+  if (snapshot === null || isSilent(replica, progress)) {
     progress.pause();
     return;
   }
@@ -77,10 +76,14 @@ export function handleHeartbeatResponse(
   leader.peers.get(message.from)?.heartbeatAnswered(round.sentAt, message.lastIndex, replica.now);
 }
 
-/** The lowest match among the peers that keep up, whose needs compaction spares. Infinity without such peers. */
-export function lowestMatch(leader: LeaderRole): number {
-  const matches: readonly number[] = [...leader.peers.values()]
-    .filter((p) => p.state.kind === 'replicate')
-    .map((p) => p.match);
-  return Math.min(...matches);
+/** Where the slowest peer that answers will go on: compaction spares what it needs. Infinity without such peers. */
+export function lowestResumption(replica: Replica, leader: LeaderRole): number {
+  const resumptions: readonly number[] = [...leader.peers.values()]
+    .filter((progress) => !isSilent(replica, progress))
+    .map(({ state, match }) => (state.kind === 'snapshot' ? state.index : match));
+  return Math.min(...resumptions);
+}
+
+function isSilent(replica: Replica, progress: Progress): boolean {
+  return replica.now - progress.activeAt >= replica.options.electionTimeoutMsMax;
 }

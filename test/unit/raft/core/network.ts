@@ -31,9 +31,12 @@ export interface Node {
   core: RaftCore | null;
   /** What the state machine holds: the indexes and payloads it was given, a snapshot's included. */
   applied: string[];
+  /** When the last write that is under way will be durable: writes are done one after the other. */
+  diskFreeAt: number;
+  written: HardState;
 }
 
-export const id = toReplicaId;
+export const id = (n: number): ReplicaId => toReplicaId(n);
 export const ids = (...numbers: readonly number[]): ReplicaId[] => numbers.map(toReplicaId);
 export const text = (s: string): Uint8Array => new TextEncoder().encode(s);
 export const configuration = (
@@ -51,7 +54,11 @@ export function logOf(terms: readonly number[], first: Configuration): Entry[] {
   });
 }
 
-export function diskOf(terms: readonly number[], first: Configuration, term = terms.at(-1) ?? 0): Disk {
+export function diskOf(
+  terms: readonly number[],
+  first: Configuration,
+  term: number = terms.at(-1) ?? 0,
+): Disk {
   const hardState = { term: toTerm(term), vote: null, commit: toLogIndex(0) };
   return { hardState, snapshot: null, entries: logOf(terms, first) };
 }
@@ -69,12 +76,11 @@ export class Network {
   readonly #committed: Map<number, string> = new Map();
   #random: number;
   now = 0;
-  linkMs = 1;
   diskMs = 1;
   /** Every message that was handed to the network, delivered or not. */
   sent: Message[] = [];
-  /** Return false to lose a message. */
-  filter: (message: Message) => boolean = () => true;
+  /** After how many ms a message arrives: never for none, twice for two. */
+  delays: (message: Message) => readonly number[] = () => [1];
 
   constructor(options: Partial<RaftOptions> = {}, seed = 1) {
     this.#options = raftOptions(options);
@@ -100,7 +106,7 @@ export class Network {
   }
 
   add(n: number, disk: Disk): Node {
-    const node: Node = { id: id(n), disk, core: null, applied: [] };
+    const node: Node = { id: id(n), disk, core: null, applied: [], diskFreeAt: 0, written: disk.hardState };
     this.nodes.set(node.id, node);
     this.restart(n);
     return node;
@@ -131,13 +137,15 @@ export class Network {
     const node = this.node(n);
     const { hardState, snapshot, entries } = node.disk;
     node.applied = [];
+    node.diskFreeAt = this.now;
+    node.written = hardState;
     node.core = new RaftCore({
       id: node.id,
       options: this.#options,
       hardState,
       snapshot,
       entries,
-      random: () => this.#draw(),
+      random: () => this.random(),
       now: this.now,
     });
     this.drain(n);
@@ -270,7 +278,10 @@ export class Network {
     const { persist } = effects;
     if (persist !== null) {
       const stillUp = (): boolean => node.core === core;
-      this.#after(needsWrite(persist, node.disk.hardState) ? this.diskMs : 0, () => {
+      const writeMs = needsWrite(persist, node.written) ? this.diskMs : 0;
+      if (writeMs > 0) node.written = persist.hardState;
+      node.diskFreeAt = Math.max(this.now, node.diskFreeAt) + writeMs;
+      this.#after(node.diskFreeAt - this.now, () => {
         if (!stillUp()) return;
         write(node.disk, persist);
         for (const message of persist.thenSend) this.#send(message);
@@ -294,8 +305,8 @@ export class Network {
 
   #send(message: Message): void {
     this.sent.push(message);
-    if (this.#cut.has(`${message.from}>${message.to}`) || !this.filter(message)) return;
-    this.#after(this.linkMs, () => this.deliver(message));
+    if (this.#cut.has(`${message.from}>${message.to}`)) return;
+    for (const ms of this.delays(message)) this.#after(ms, () => this.deliver(message));
   }
 
   /** FIFO for equal delays: a later event of the same time stands behind. */
@@ -304,7 +315,7 @@ export class Network {
   }
 
   /** mulberry32 */
-  #draw(): number {
+  random(): number {
     this.#random = (this.#random + 0x6d2b79f5) | 0;
     let t = Math.imul(this.#random ^ (this.#random >>> 15), 1 | this.#random);
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
