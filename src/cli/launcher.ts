@@ -5,7 +5,7 @@
  * leaves the data directory as it was.
  */
 import type { Address } from '../config/address.ts';
-import type { AgentOptions } from '../config/agent-options.ts';
+import type { RawAgentOptions } from '../config/agent-options.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { MemberRole } from '../control/answers.ts';
 import type { ExitCode } from '../errors.ts';
@@ -19,8 +19,8 @@ export interface Directories {
 }
 
 export interface StartOptions extends Directories {
-  /** Only what a flag or the environment gave: it wins over what is stored, which wins over the defaults. */
-  readonly given: Partial<AgentOptions>;
+  /** Only what a flag or else the environment gave, and good values: it wins over what is stored and over defaults. */
+  readonly given: RawAgentOptions;
   /** How long to wait for what others must answer; then a refusal that says who did not (exit 4 or 8). */
   readonly timeoutMs: number;
   readonly log: Log;
@@ -32,8 +32,8 @@ export interface InitOptions extends StartOptions {
 }
 
 export interface JoinOptions extends StartOptions {
-  /** Null where the user gave none: enough on a host that is a member already. */
-  readonly token: string | null;
+  /** As the user has it, checked for its form only. */
+  readonly token: string;
   readonly contacts: readonly Address[];
   /** Null leaves it to the token. */
   readonly role: MemberRole | null;

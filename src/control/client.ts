@@ -50,8 +50,8 @@ function readAnswer<A>(socketPath: string, text: string, isAnswer: (value: unkno
     refuse(
       'protocol-mismatch',
       EXIT.failed,
-      `what listens at ${socketPath} answers in words this command does not know`,
-      'restart the agent, so that it is of the same version as this command',
+      `What listens at ${socketPath} answers in words this command does not know.`,
+      'Restart the agent, so that it is of the same version as this command.',
     ),
   );
 }
@@ -95,8 +95,8 @@ function unreachable(socketPath: string, error: unknown): TsflannelError {
         refuse(
           'agent-not-running',
           EXIT.noAgent,
-          `no agent is running on this host: nobody listens at ${socketPath}`,
-          'start it with `systemctl start tsflannel` or `tsflannel agent`; a new host needs `tsflannel init` or `tsflannel join` first',
+          `No agent is running on this host: nobody listens at ${socketPath}.`,
+          'Start it with "systemctl start tsflannel" or "tsflannel agent"; a new host needs "tsflannel init" or "tsflannel join" first.',
         ),
         { cause: error },
       );
@@ -106,8 +106,8 @@ function unreachable(socketPath: string, error: unknown): TsflannelError {
         refuse(
           'permission-denied',
           EXIT.failed,
-          `${socketPath} is open to root only`,
-          'run the command as root, such as with sudo',
+          `${socketPath} is open to root only.`,
+          'Run the command as root, such as with sudo.',
         ),
         { cause: error },
       );
@@ -116,8 +116,8 @@ function unreachable(socketPath: string, error: unknown): TsflannelError {
         refuse(
           'agent-gone',
           EXIT.noAgent,
-          `the agent at ${socketPath} went away before it answered${error instanceof Error ? ` (${error.message})` : ''}`,
-          'look at its log, then run the command again',
+          `The agent at ${socketPath} went away before it answered${error instanceof Error ? ` (${error.message})` : ''}.`,
+          'Look at its log, then run the command again.',
         ),
         { cause: error },
       );
@@ -129,8 +129,8 @@ function noAnswer(socketPath: string, timeoutMs: number): TsflannelError {
     refuse(
       'agent-silent',
       EXIT.timeout,
-      `the agent at ${socketPath} did not answer within ${timeoutMs / 1_000} s`,
-      'give it longer with --timeout, or look at its log',
+      `The agent at ${socketPath} did not answer within ${timeoutMs / 1_000} s.`,
+      'Give it longer with --timeout, or look at its log.',
     ),
   );
 }

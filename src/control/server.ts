@@ -57,8 +57,8 @@ async function removeStaleSocket(path: string): Promise<void> {
       refuse(
         'socket-path-taken',
         EXIT.conflict,
-        `${path} exists and is not a socket`,
-        'move it away, or give another --run-dir',
+        `${path} exists and is not a socket.`,
+        'Move it away, or give another --run-dir.',
       ),
     );
   }
@@ -67,8 +67,8 @@ async function removeStaleSocket(path: string): Promise<void> {
       refuse(
         'agent-running',
         EXIT.conflict,
-        `an agent is already running here and answers at ${path}`,
-        'see it with `tsflannel status`; stop it first, or give another --run-dir and --data-dir',
+        `An agent is already running here and answers at ${path}.`,
+        'See it with "tsflannel status"; stop it first, or give another --run-dir and --data-dir.',
       ),
     );
   }
@@ -200,8 +200,8 @@ function failure(log: Log, error: unknown): Response {
     error: refuse(
       'internal',
       EXIT.failed,
-      `the agent failed unexpectedly: ${reason}`,
-      'the log of the agent has the details; please report them',
+      `The agent failed unexpectedly: ${reason}.`,
+      'The log of the agent has the details; please report them.',
     ),
   };
 }
@@ -211,8 +211,8 @@ function malformed(why: string): TsflannelError {
     refuse(
       'malformed-request',
       EXIT.failed,
-      `the agent does not understand the request: ${why}`,
-      'use the tsflannel command of the same version as the agent',
+      `The agent does not understand the request: ${why}.`,
+      'Use the tsflannel command of the same version as the agent.',
     ),
   );
 }
@@ -222,8 +222,8 @@ function unknownMethod(request: Request): TsflannelError {
     refuse(
       'protocol-mismatch',
       EXIT.failed,
-      `the running agent does not know "${request.method.slice(0, 64)}" of version ${request.version} of the local API`,
-      'restart the agent, so that it is of the same version as this command',
+      `The running agent does not know "${request.method.slice(0, 64)}" of version ${request.version} of the local API.`,
+      'Restart the agent, so that it is of the same version as this command.',
     ),
   );
 }
@@ -233,8 +233,8 @@ function timedOut(method: string): TsflannelError {
     refuse(
       'timed-out',
       EXIT.timeout,
-      `the agent did not finish "${method}" in time`,
-      'see `tsflannel status`, or give it longer with --timeout',
+      `The agent did not finish "${method}" in time.`,
+      'See "tsflannel status", or give it longer with --timeout.',
     ),
   );
 }

@@ -52,8 +52,8 @@ function quorumProblems(raft: RaftFacts | null): Problem[] {
     return [
       error(
         'raft-not-running',
-        'the replica of this host is not running, so it knows the cluster only as of its last start',
-        'look for the reason in the log of the agent (`journalctl -u tsflannel`, or agent.log in the run directory)',
+        'The replica of this host is not running, so it knows the cluster only as of its last start.',
+        'Look for the reason in the log of the agent ("journalctl -u tsflannel", or agent.log in the run directory).',
       ),
     ];
   }
@@ -62,8 +62,8 @@ function quorumProblems(raft: RaftFacts | null): Problem[] {
     return [
       error(
         'no-quorum',
-        `no leader among ${raft.voters} ${raft.voters === 1 ? 'voter' : 'voters'}${missing}`,
-        'containers keep talking; bring missing voters back to change the cluster',
+        `No leader among ${raft.voters} ${raft.voters === 1 ? 'voter' : 'voters'}${missing}.`,
+        'Containers keep talking; bring the missing voters back to change the cluster.',
       ),
     ];
   }
@@ -72,8 +72,8 @@ function quorumProblems(raft: RaftFacts | null): Problem[] {
     : [
         error(
           'voter-missing',
-          `no contact with ${raft.missingVoters.length} of ${raft.voters} voters${missing}`,
-          'start the agent there, or look whether the network lets the agents reach each other',
+          `No contact with ${raft.missingVoters.length} of ${raft.voters} voters${missing}.`,
+          'Start the agent there, or look whether the network lets the agents reach each other.',
         ),
       ];
 }
@@ -83,8 +83,8 @@ function startProblems(facts: AgentFacts): Problem[] {
     return [
       error(
         'no-lease',
-        `${facts.node.name} has no subnet yet`,
-        'wait for it with `tsflannel status --wait lease`; it needs a quorum',
+        `Host ${facts.node.name} has no subnet yet.`,
+        'Wait for it with "tsflannel status --wait lease"; it needs a quorum.',
       ),
     ];
   }
@@ -93,8 +93,8 @@ function startProblems(facts: AgentFacts): Problem[] {
     : [
         error(
           'not-ready',
-          `the data plane of ${facts.node.name} is not programmed yet`,
-          'wait for it with `tsflannel status --wait ready`',
+          `The data plane of ${facts.node.name} is not programmed yet.`,
+          'Wait for it with "tsflannel status --wait ready".',
         ),
       ];
 }
@@ -106,8 +106,8 @@ function routeProblems(routes: RouteFacts): Problem[] {
     problems.push(
       error(
         'foreign-route',
-        `${routes.foreign} of ${routes.desired} routes are occupied by routes that are not ours`,
-        'see which with `tsflannel routes` and remove the foreign ones; ours follow at once',
+        `Routes that are not ours stand in the place of ${routes.foreign} of ${routes.desired}.`,
+        'See which with "tsflannel routes" and remove the foreign ones; ours follow at once.',
       ),
     );
   }
@@ -115,8 +115,8 @@ function routeProblems(routes: RouteFacts): Problem[] {
     problems.push(
       error(
         'route-missing',
-        `${missing} of ${routes.desired} routes are not in the kernel`,
-        'see which with `tsflannel routes`; the agent keeps trying and logs why',
+        `${missing} of ${routes.desired} routes are not in the kernel.`,
+        'See which with "tsflannel routes"; the agent keeps trying and logs why.',
       ),
     );
   }
@@ -129,8 +129,8 @@ function peerProblems(peer: PeerFacts): Problem[] {
   return [
     error(
       'peer-down',
-      `${peer.name} (${peer.publicIp}) does not answer${reason}`,
-      'look whether that host is up and whether packets between the two hosts are let through',
+      `Host ${peer.name} (${peer.publicIp}) does not answer${reason}.`,
+      'Look whether that host is up and whether packets between the two hosts are let through.',
     ),
   ];
 }

@@ -5,12 +5,8 @@
  * as the last of the places that see to it.
  */
 import { pino } from 'pino';
+import type { LogFormat, LogLevel } from './log-level.ts';
 import { type LineSink, prettyStream } from './log-pretty.ts';
-
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export const LOG_FORMATS = ['json', 'pretty'] as const;
-export type LogFormat = (typeof LOG_FORMATS)[number];
 
 export type LogFields = Readonly<Record<string, unknown>>;
 

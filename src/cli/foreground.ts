@@ -1,0 +1,86 @@
+/**
+ * An agent in this process, from start to exit code: prints what is worth knowing once it is ready, tells systemd, and
+ * ends it within 5 s of SIGTERM or SIGINT, whatever it is doing then. Owns agent.pid. Started by `--detach` it reports
+ * to its parent instead of printing, so that a token never reaches the log.
+ */
+import type { ExitCode } from '../errors.ts';
+import type { Log } from '../observe/log.ts';
+import { type NotifyState, notifySystemd } from '../observe/sd-notify.ts';
+import type { Context } from './context.ts';
+import { type ParentChannel, parentChannel } from './detach-channel.ts';
+import type { Ready, Running, StartOptions } from './launcher.ts';
+import { removePidFile, writePidFile } from './pid-file.ts';
+import { type StartPlan, startOptions } from './start-plan.ts';
+import { StopRequest } from './stop-request.ts';
+
+export async function runInForeground<R extends Ready>(
+  context: Context,
+  plan: StartPlan<R>,
+): Promise<ExitCode> {
+  const parent = parentChannel(context.terminal.environment);
+  const stop = new StopRequest();
+  try {
+    const options = await startOptions(context);
+    return await Promise.race([supervise(context, plan, { options, stop, parent }), stop.overdue]);
+  } finally {
+    stop.release();
+  }
+}
+
+interface Surroundings {
+  readonly options: StartOptions;
+  readonly stop: StopRequest;
+  readonly parent: ParentChannel | null;
+}
+
+async function supervise<R extends Ready>(
+  context: Context,
+  plan: StartPlan<R>,
+  { options, stop, parent }: Surroundings,
+): Promise<ExitCode> {
+  const running = await plan.launch(await context.deps.launcher(), options);
+  const say = async (ready: R): Promise<void> => {
+    const report = plan.report(ready);
+    if (parent === null) context.output.report(report);
+    else await parent.send({ kind: 'ready', report });
+  };
+  stop.whenRequested(async () => {
+    await notify(options.log, 'STOPPING=1');
+    await running.stop();
+  });
+  await writePidFile(options.runDir);
+  try {
+    return await untilStopped(running, say, options.log);
+  } catch (error) {
+    await running.stop();
+    if (stop.requested) return await running.stopped; // what a start says when it is cut short is no news
+    throw error;
+  } finally {
+    await removePidFile(options.runDir);
+  }
+}
+
+async function untilStopped<R extends Ready>(
+  running: Running<R>,
+  say: (ready: R) => Promise<void>,
+  log: Log,
+): Promise<ExitCode> {
+  // Either may reject while only the other is awaited; the first that does is thrown from here.
+  running.ready.catch(() => undefined);
+  running.stopped.catch(() => undefined);
+  const ready = await Promise.race([running.ready, running.stopped.then(() => null)]);
+  if (ready !== null) {
+    await say(ready);
+    await notify(log, 'READY=1');
+  }
+  return await running.stopped;
+}
+
+/** A service manager that cannot be told is no reason to stop what containers rely on. */
+async function notify(log: Log, state: NotifyState): Promise<void> {
+  try {
+    await notifySystemd(state);
+  } catch (error) {
+    log.warn('sd-notify-failed', `systemd could not be told ${state}`, { err: error });
+  }
+}

@@ -1,0 +1,50 @@
+/** What a start has to say when the agent is ready: the facts at a glance, and the line for the next host. Pure. */
+import type { BackendConfig, NetworkConfig } from '../config/network-config.ts';
+import type { InitReady, Ready } from './launcher.ts';
+import type { Report } from './output.ts';
+import { orDash, pairs, shortId } from './table.ts';
+
+export function initReport(ready: InitReady): Report {
+  const { clusterId, token, joinCommand, node, lease } = ready;
+  return {
+    document: { clusterId, token, joinCommand, node, lease },
+    text: `${facts(ready)}\n\nOn every other host run\n\n  ${joinCommand}\n`,
+  };
+}
+
+export function joinReport(ready: Ready): Report {
+  const { node, lease } = ready;
+  return { document: { node, lease }, text: facts(ready) };
+}
+
+function facts({ clusterId, node, lease, network, previousSubnet, subnetFile }: Ready): string {
+  return pairs([
+    ['cluster', clusterId],
+    ['node', `${node.name} (${shortId(node.id)})`],
+    ['interface', `${orDash(node.iface)}, address ${orDash(node.publicIp)}`],
+    ['network', networkText(network)],
+    ['backend', backendText(network.Backend)],
+    ['lease', `${lease.subnet}, mtu ${lease.mtu}, previous subnet ${previousSubnet ?? 'none'}`],
+    ['expires', `${orDash(lease.expiresAt)}, renewed before`],
+    ['written', subnetFile],
+  ]);
+}
+
+function networkText({ Network, SubnetLen, SubnetMin, SubnetMax }: NetworkConfig): string {
+  return `${Network ?? '-'}, subnets /${SubnetLen ?? '-'} from ${SubnetMin ?? '-'} to ${SubnetMax ?? '-'}`;
+}
+
+function backendText(backend: BackendConfig): string {
+  switch (backend.Type) {
+    case 'alloc':
+      return 'alloc (leases only)';
+    case 'host-gw':
+      return backend.Fallback === 'none' ? 'host-gw' : `host-gw, else vxlan (${tunnelText(backend)})`;
+    case 'vxlan':
+      return `vxlan (${tunnelText(backend)})`;
+  }
+}
+
+function tunnelText({ VNI, Port }: { readonly VNI: number; readonly Port: number }): string {
+  return `VNI ${VNI}, port ${Port}`;
+}
