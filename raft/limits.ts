@@ -27,6 +27,8 @@ export const MAX_APPEND_BYTES: number = 64 << 10;
 export const MAX_UNCOMMITTED_BYTES: number = 16 << 20;
 /** A snapshot is taken after this many applied entries; as many stay for followers that are slightly behind. */
 export const SNAPSHOT_ENTRIES = 1_000;
+/** The same for their payloads: the log is held in memory. */
+export const SNAPSHOT_BYTES: number = 16 << 20;
 export const TRAILING_ENTRIES = 500;
 
 /** Bounds of the transport. */
@@ -77,3 +79,6 @@ export const RETRANSMIT_MS_MIN = 10;
 export const RETRANSMIT_MS_INITIAL = 100;
 /** A snapshot is a stream, not a datagram: it is long under way, and a lost one shows in the heartbeat responses. */
 export const SNAPSHOT_RETRY_MS = 10_000;
+
+/** A commit index that no other write carries is written after this: a restart without a quorum knows it then. */
+export const COMMIT_HINT_MS = 20;
