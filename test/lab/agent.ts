@@ -209,7 +209,7 @@ function commandLine(args: readonly string[]): readonly string[] {
 }
 
 /** What package.json names as the executable, of the last build. */
-function executable(): string {
+export function executable(): string {
   const root = repositoryRoot(dirname(fileURLToPath(import.meta.url)));
   const manifest: { bin: { tsflannel: string } } = JSON.parse(
     readFileSync(join(root, 'package.json'), 'utf8'),

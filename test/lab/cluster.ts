@@ -39,8 +39,13 @@ export async function fourHosts(lab: Lab): Promise<Hosts> {
   return { near, far, router, a, b, c, d };
 }
 
+/** Named things of a lab, for tests that say `agent('a')`. */
+export type Named<T> = (name: string) => T;
+
 export interface Cluster extends InitResult {
   readonly agents: readonly Agent[];
+  /** By the name of its host. */
+  readonly agent: Named<Agent>;
 }
 
 /** `init` on the first host, then the others join one after the other; resolves when every host routes to every other. */
@@ -54,7 +59,35 @@ export async function startCluster(
   const result = await first.init(initArgs);
   for (const agent of others) await agent.join(result.token, [first.host.address]);
   await routed(agents);
-  return { ...result, agents };
+  return { ...result, agents, agent: byName(agents.map((agent) => [agent.host.name, agent])) };
+}
+
+/** A cluster whose hosts are all named by `--peers`; resolves when as many of them vote as can. */
+export async function startVoters(
+  hosts: readonly Host[],
+  initArgs: readonly string[] = [],
+): Promise<Cluster> {
+  const peers = hosts.map(({ address }) => address).join(',');
+  const cluster = await startCluster(hosts, ['--peers', peers, ...initArgs]);
+  await voters(cluster.agents, hosts.length - ((hosts.length + 1) % 2));
+  return cluster;
+}
+
+/** Every agent knows of that many voters and of a leader. */
+export async function voters(agents: readonly Agent[], count: number): Promise<void> {
+  for (const agent of agents)
+    await eventually(`${count} voters on ${agent.host.name}`, async () => {
+      const { raft } = await agent.status();
+      return raft.voters === count && raft.leader !== null ? true : undefined;
+    });
+}
+
+/** The agent that leads, as it says itself. */
+export async function leaderOf(agents: readonly Agent[]): Promise<Agent> {
+  return eventually('a leader', async () => {
+    for (const agent of agents) if ((await agent.status()).raft.role === 'leader') return agent;
+    return undefined;
+  });
 }
 
 /** Every host's kernel has a route to every other's lease. */
@@ -68,7 +101,17 @@ export async function routed(agents: readonly Agent[]): Promise<void> {
   }
 }
 
-/** One plain container a host, in the order of the agents. */
-export async function containers(lab: Lab, agents: readonly Agent[]): Promise<readonly Container[]> {
-  return Promise.all(agents.map((agent) => agent.container(lab)));
+/** One plain container a host. */
+export async function containers(lab: Lab, agents: readonly Agent[]): Promise<Named<Container>> {
+  const made = await Promise.all(agents.map((agent) => agent.container(lab)));
+  return byName(made.map((container) => [container.host.name, container]));
+}
+
+export function byName<T>(entries: readonly (readonly [string, T])[]): Named<T> {
+  const map = new Map(entries);
+  return (name) => {
+    const found = map.get(name);
+    if (found === undefined) throw new Error(`there is no ${name}, only ${[...map.keys()].join(', ')}`);
+    return found;
+  };
 }

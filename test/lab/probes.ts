@@ -44,6 +44,12 @@ export class RunningPing {
     await this.#program.stop('SIGINT');
     return pingResult(this.#program.stdout);
   }
+
+  /** For a ping with a count: resolves when all are sent. */
+  async done(): Promise<PingResult> {
+    await this.#program.exited;
+    return pingResult(this.#program.stdout);
+  }
 }
 
 function pingCommand(to: string, options: PingOptions): readonly string[] {
