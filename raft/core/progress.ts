@@ -139,7 +139,7 @@ export class Progress {
 
   /** Nothing can be sent to a peer that is silent: the next heartbeat response wakes it. */
   pause(): void {
-    this.#probe(toLogIndex(this.#match + 1), true);
+    this.#probe(this.#resumption, true);
   }
 
   /** `reachable`: the log still holds what follows `match`. False when this is no news. */
@@ -212,12 +212,17 @@ export class Progress {
   expire(now: number): void {
     if (now < this.#retransmitAt) return;
     this.#timeouts += 1;
-    this.#probe(toLogIndex(this.#match + 1), false);
+    this.#probe(this.#resumption, false);
   }
 
   /** The transport lost what was sent. */
   unreachable(): void {
     this.pause();
+  }
+
+  /** A probe keeps its guess: what is known to match may be far below, or nothing yet. */
+  get #resumption(): LogIndex {
+    return this.#state.kind === 'probe' ? this.#next : toLogIndex(this.#match + 1);
   }
 
   #probe(next: LogIndex, awaiting: boolean): void {
