@@ -12,21 +12,20 @@ export interface FirewallConfig {
   /** Public addresses of all members. */
   readonly memberIps: readonly Ip[];
   /** Null where there is no vxlan device. */
-  readonly vxlan: { readonly device: string; readonly port: number } | null;
+  readonly vxlan: { readonly device: string; readonly vni: number; readonly port: number } | null;
   /** `--ip-masq`. */
   readonly ipMasq: boolean;
   /** Not `--ip-masq-fully-random-disable`. */
   readonly randomFully: boolean;
   /** `--iptables-forward-rules`. */
   readonly forwardRules: boolean;
-  /** We turned forwarding on, so we keep the host from being an open router. */
-  readonly guardForwarding: boolean;
 }
 
 export interface Firewall {
-  /** Idempotent: reads what is there, changes only what differs, in one transaction a table. Resolves to whether it
-   *  changed anything. Throws TsflannelError when a tool is missing or refuses. */
+  /** Idempotent: reads what is there, changes only what differs, in one transaction a table; forwarding is turned on
+   *  last, behind its guard. Resolves to whether it changed anything. Throws TsflannelError when a tool is missing or
+   *  refuses. */
   apply(config: FirewallConfig): Promise<boolean>;
-  /** Removes everything that is ours and nothing else. */
+  /** Removes everything that is ours and nothing else, and puts back what was found. */
   remove(): Promise<void>;
 }

@@ -1,0 +1,80 @@
+/**
+ * What this host looked like before us: old values of sysctls, and which parts of the filter table were missing. Kept
+ * in one small file in the run directory, which like the kernel's state does not survive a reboot, and written before
+ * the change it tells of, so that whoever removes our rules can put back what was there, also after a kill.
+ */
+import { unlink } from 'node:fs/promises';
+import { readFileBounded, writeFileAtomic } from '../config/atomic-file.ts';
+import {
+  boolean,
+  canonicalJson,
+  DecodeError,
+  Fields,
+  oneOf,
+  type Parser,
+  parseJsonBytes,
+  record,
+  text,
+} from '../config/strict-json.ts';
+import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import type { FilterFound } from './filter-table.ts';
+
+const FORMAT_VERSION = 1;
+/** A few lines. */
+const FILE_BYTES_MAX: number = 16 << 10;
+const SYSCTL_KEY = /^net\/ipv4\/(ip_forward|conf\/[^/\s]{1,15}\/rp_filter)$/;
+
+export interface Found {
+  /** Old values by key. */
+  readonly sysctls: Readonly<Record<string, string>>;
+  readonly filter: FilterFound;
+}
+
+export const NOTHING_FOUND: Found = {
+  sysctls: {},
+  filter: { dockerUserMissing: false, userJumpMissing: false, forwardPolicyAccept: false },
+};
+
+export async function readFound(path: string): Promise<Found> {
+  const bytes = await readFileBounded(path, FILE_BYTES_MAX);
+  if (bytes === undefined) return NOTHING_FOUND;
+  try {
+    return foundFile(parseJsonBytes(bytes, FILE_BYTES_MAX));
+  } catch (cause) {
+    if (!(cause instanceof DecodeError)) throw cause;
+    const sentence = `${path}, which says how the firewall of this host was found, is damaged: ${cause.message}.`;
+    const fix =
+      'Delete it; the forwarding policy and sysctls that were in force before will not be put back.';
+    throw new TsflannelError(refuse('damaged-firewall-file', EXIT.failed, sentence, fix), { cause });
+  }
+}
+
+export async function writeFound(path: string, found: Found): Promise<void> {
+  const content = `${canonicalJson({ formatVersion: FORMAT_VERSION, ...found })}\n`;
+  await writeFileAtomic(path, content, { mode: 0o600, parentMode: 0o755 });
+}
+
+export async function forgetFound(path: string): Promise<void> {
+  await unlink(path).catch((error: unknown) => {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  });
+}
+
+const filter: Parser<FilterFound> = record((fields) => ({
+  dockerUserMissing: fields.get('dockerUserMissing', boolean),
+  userJumpMissing: fields.get('userJumpMissing', boolean),
+  forwardPolicyAccept: fields.get('forwardPolicyAccept', boolean),
+}));
+
+const foundFile: Parser<Found> = record((fields) => {
+  fields.get('formatVersion', oneOf(FORMAT_VERSION));
+  return { sysctls: fields.get('sysctls', sysctls), filter: fields.get('filter', filter) };
+});
+
+function sysctls(value: unknown): Readonly<Record<string, string>> {
+  const fields = new Fields(value);
+  const keys = Object.keys(Object(value)).filter((key) => SYSCTL_KEY.test(key));
+  const old = keys.map((key) => [key, fields.get(key, text(/^\d{1,3}$/))] as const);
+  fields.end();
+  return Object.fromEntries(old);
+}
