@@ -4,7 +4,7 @@
  */
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
-import type { Link, LinkAddress } from '../net/link.ts';
+import type { Link, LinkAddress, RouteAnswer } from '../net/link.ts';
 import type { FdbEntry, InterfaceAddress, Neighbour, Route, VxlanDevice } from './desired-state.ts';
 
 /** A route of the main table, ours or not. */
@@ -79,10 +79,14 @@ export class KernelError extends Error {
   /** What was being done, such as `list routes`. */
   readonly op: string;
 
-  constructor(code: string, op: string, text: string, options?: ErrorOptions) {
-    super(`${op}: ${text} (${code})`, options);
+  /** The kernel's own words where it has some. */
+  readonly reason: string;
+
+  constructor(code: string, op: string, reason: string, options?: ErrorOptions) {
+    super(`${op}: ${reason} (${code})`, options);
     this.code = code;
     this.op = op;
+    this.reason = reason;
   }
 }
 
@@ -91,6 +95,8 @@ export interface Kernel {
   read(): Promise<ActualState>;
   /** In order, as far as each goes: one that fails does not keep the others back. */
   apply(ops: readonly Op[]): Promise<readonly OpFailure[]>;
+  /** The way a packet to `ip` would take now; null where none leads there. Rejects with a KernelError. */
+  lookup(ip: Ip): Promise<RouteAnswer | null>;
   /** Returns how to stop listening. */
   onEvent(listener: (event: KernelEvent) => void): () => void;
 }

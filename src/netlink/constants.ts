@@ -1,0 +1,91 @@
+/** The kernel's numbers, under the kernel's names (linux/netlink.h, rtnetlink.h, if_link.h, neighbour.h). Only those we use. */
+
+export const NLMSG = { error: 2, done: 3 } as const;
+export const NLM_F = {
+  request: 0x1,
+  ack: 0x4,
+  dumpInterrupted: 0x10,
+  /** For new: */
+  replace: 0x100,
+  exclusive: 0x200,
+  create: 0x400,
+  /** For get: root | match. */
+  dump: 0x300,
+  /** For errors: */
+  capped: 0x100,
+  ackTlvs: 0x200,
+} as const;
+
+export const RTM = {
+  newLink: 16,
+  delLink: 17,
+  getLink: 18,
+  newAddress: 20,
+  delAddress: 21,
+  getAddress: 22,
+  newRoute: 24,
+  delRoute: 25,
+  getRoute: 26,
+  newNeighbour: 28,
+  delNeighbour: 29,
+  getNeighbour: 30,
+  newRule: 32,
+  delRule: 33,
+} as const;
+
+export const AF = { unspec: 0, inet: 2, bridge: 7, inet6: 10 } as const;
+
+/** Multicast groups. */
+export const RTNLGRP = {
+  link: 1,
+  neighbour: 3,
+  ipv4Address: 5,
+  ipv4Route: 7,
+  ipv4Rule: 8,
+  ipv6Address: 9,
+  ipv6Route: 11,
+  ipv6Rule: 19,
+} as const;
+
+export const IFF = { up: 0x1, loopback: 0x8 } as const;
+export const IFLA = { address: 1, ifname: 3, mtu: 4, linkinfo: 18, ifalias: 20, extMask: 29 } as const;
+export const IFLA_INFO = { kind: 1, data: 2 } as const;
+export const IFLA_VXLAN = {
+  id: 1,
+  group: 2,
+  link: 3,
+  local: 4,
+  learning: 7,
+  port: 15,
+  group6: 16,
+  local6: 17,
+  gbp: 23,
+  collectMetadata: 25,
+  gpe: 27,
+} as const;
+
+export const IFA = { address: 1, local: 2, label: 3, flags: 8 } as const;
+export const IFA_F = { temporary: 0x01, deprecated: 0x20, permanent: 0x80 } as const;
+
+export const RTA = {
+  dst: 1,
+  oif: 4,
+  gateway: 5,
+  priority: 6,
+  prefsrc: 7,
+  metrics: 8,
+  multipath: 9,
+  table: 15,
+  via: 18,
+  encap: 22,
+  nhId: 30,
+} as const;
+export const RTAX = { mtu: 2 } as const;
+export const RTN = { unspec: 0, unicast: 1, local: 2, broadcast: 3, multicast: 5, unreachable: 7 } as const;
+export const RT_SCOPE = { universe: 0, link: 253, host: 254, nowhere: 255 } as const;
+export const RT_TABLE = { main: 254, local: 255 } as const;
+export const RTNH_F = { onlink: 0x4 } as const;
+
+export const NDA = { dst: 1, lladdr: 2, vlan: 5, port: 6, vni: 7, ifindex: 8 } as const;
+export const NTF = { self: 0x2 } as const;
+export const NUD = { noarp: 0x40, permanent: 0x80 } as const;

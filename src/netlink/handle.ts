@@ -1,0 +1,285 @@
+/**
+ * Requests to the kernel: lists, a route lookup, and batches of changes. One socket, one exchange at a time (the kernel
+ * refuses a second dump on a socket, and answers would mix). The kernel answers within send(), so nothing here waits
+ * for it; long work goes in pieces and lets the event loop run in between.
+ *
+ * A list that changed while it was read is read again, a few times; the answer is whole or there is none. In a batch
+ * each error is attributed to its operation, and one that fails does not keep the others back.
+ */
+import { constants } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { parseMessages } from 'netlink/dist/structs.js';
+import { type Family, type Ip, ipBits, ipFamily, ipToBytes } from '../net/ip.ts';
+import type { Link } from '../net/link.ts';
+import { doneErrno, type Message, MessageWriter, verdict } from './codec.ts';
+import { AF, NDA, NLM_F, NLMSG, RTA, RTM } from './constants.ts';
+import { errnoError, malformed, NetlinkError } from './errors.ts';
+import {
+  ADDRESS_BYTES,
+  decodeAddress,
+  decodeLink,
+  decodeNeighbour,
+  decodeRoute,
+  type IndexedAddress,
+  LINK_BYTES,
+  NEIGHBOUR_BYTES,
+  type NeighbourMessage,
+  ROUTE_BYTES,
+  type RouteMessage,
+} from './messages.ts';
+import { NetlinkSocket } from './socket.ts';
+
+const DUMP_ATTEMPTS = 5;
+/** A pack takes the kernel about half a millisecond, and its errors fit the receive buffer many times over. */
+const PACK_MESSAGES_MAX = 256;
+const PACK_BYTES_MAX = 64 << 10;
+
+/** One message of a batch. `write` adds the payload behind the header. */
+export interface Request {
+  /** For errors: `set the route to 10.5.2.0/24`. */
+  readonly op: string;
+  readonly type: number;
+  readonly flags: number;
+  readonly write: (writer: MessageWriter) => void;
+}
+
+/** What to list, and how to read it; undefined entries are left out. */
+interface Dump<T> {
+  readonly op: string;
+  readonly type: number;
+  readonly answer: number;
+  readonly write: (writer: MessageWriter) => void;
+  readonly decode: (data: Buffer) => T | null;
+}
+
+export class NetlinkHandle {
+  readonly #socket: NetlinkSocket;
+  readonly #writer = new MessageWriter();
+  #seq = 0;
+  /** The end of the exchange that was asked for last. */
+  #tail: Promise<unknown> = Promise.resolve();
+
+  private constructor(socket: NetlinkSocket) {
+    this.#socket = socket;
+  }
+
+  /** In the network namespace of the calling thread. Throws a NetlinkError. */
+  static open(): NetlinkHandle {
+    return new NetlinkHandle(NetlinkSocket.open());
+  }
+
+  /** Events that carry it are of our own doing. */
+  get portId(): number {
+    return this.#socket.portId;
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  links(): Promise<readonly Link[]> {
+    return this.#list({
+      op: 'list links',
+      type: RTM.getLink,
+      answer: RTM.newLink,
+      write: (writer) => writer.zeros(LINK_BYTES),
+      decode: decodeLink,
+    });
+  }
+
+  addresses(): Promise<readonly IndexedAddress[]> {
+    return this.#list({
+      op: 'list addresses',
+      type: RTM.getAddress,
+      answer: RTM.newAddress,
+      write: (writer) => writer.zeros(ADDRESS_BYTES),
+      decode: decodeAddress,
+    });
+  }
+
+  routes(family: Family, table: number): Promise<readonly RouteMessage[]> {
+    return this.#list({
+      op: 'list routes',
+      type: RTM.getRoute,
+      answer: RTM.newRoute,
+      write: (writer) => {
+        writer.u8(addressFamily(family));
+        writer.zeros(ROUTE_BYTES - 1);
+        writer.attributeU32(RTA.table, table);
+      },
+      decode: (data) => {
+        const route = decodeRoute(data);
+        // A kernel that does not filter lists all tables.
+        return route?.table === table ? route : null;
+      },
+    });
+  }
+
+  /** ARP and NDP entries of one interface. */
+  neighbours(index: number): Promise<readonly NeighbourMessage[]> {
+    return this.#neighbours('list neighbours', AF.unspec, index);
+  }
+
+  /** Forwarding entries of one interface. */
+  fdb(index: number): Promise<readonly NeighbourMessage[]> {
+    return this.#neighbours('list FDB entries', AF.bridge, index);
+  }
+
+  /** The way a packet to `ip` would take now; null where none leads there. */
+  lookup(ip: Ip): Promise<RouteMessage | null> {
+    const op = `look up the way to ${ip}`;
+    return this.#alone(op, () => {
+      const seq = this.#begin(RTM.getRoute, NLM_F.request);
+      this.#writer.u8(addressFamily(ipFamily(ip)), ipBits(ipFamily(ip)));
+      this.#writer.zeros(ROUTE_BYTES - 2);
+      this.#writer.attribute(RTA.dst, ipToBytes(ip));
+      this.#writer.end();
+      this.#socket.send(this.#writer.bytes(), op);
+      for (;;) {
+        for (const message of this.#messages(op, seq)) {
+          if (message.type === RTM.newRoute) return decodeRoute(message.data);
+          if (message.type !== NLMSG.error) continue;
+          const { errno, text } = verdict(message);
+          if (NO_WAY.has(errno)) return null;
+          throw errnoError(errno, op, text);
+        }
+      }
+    });
+  }
+
+  /** In order; the errors of those that failed, by their place in `requests`. */
+  async change(requests: readonly Request[]): Promise<ReadonlyMap<number, NetlinkError>> {
+    const errors = new Map<number, NetlinkError>();
+    for (let done = 0; done < requests.length; ) {
+      const first = done;
+      done = await this.#alone('change', () => this.#changePack(requests, first, errors));
+      if (done < requests.length) await nextTurn();
+    }
+    return errors;
+  }
+
+  #neighbours(op: string, family: number, index: number): Promise<readonly NeighbourMessage[]> {
+    return this.#list({
+      op,
+      type: RTM.getNeighbour,
+      answer: RTM.newNeighbour,
+      write: (writer) => {
+        writer.u8(family);
+        writer.zeros(NEIGHBOUR_BYTES - 1);
+        writer.attributeU32(NDA.ifindex, index);
+      },
+      decode: (data) => {
+        const neighbour = decodeNeighbour(data);
+        return neighbour.index === index ? neighbour : null;
+      },
+    });
+  }
+
+  #list<T>(dump: Dump<T>): Promise<readonly T[]> {
+    return this.#alone(dump.op, async () => {
+      for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+        const entries = await this.#listOnce(dump);
+        if (entries !== 'interrupted') return entries;
+      }
+      throw new NetlinkError('EINTR', dump.op, 'the kernel kept changing it while it was read');
+    });
+  }
+
+  async #listOnce<T>({ op, type, answer, write, decode }: Dump<T>): Promise<readonly T[] | 'interrupted'> {
+    const seq = this.#begin(type, NLM_F.request | NLM_F.dump);
+    write(this.#writer);
+    this.#writer.end();
+    this.#socket.send(this.#writer.bytes(), op);
+    const entries: T[] = [];
+    let interrupted = false;
+    for (;;) {
+      for (const message of this.#messages(op, seq)) {
+        interrupted ||= (message.flags & NLM_F.dumpInterrupted) !== 0;
+        if (message.type === NLMSG.error) {
+          const { errno, text } = verdict(message);
+          throw errnoError(errno, op, text);
+        }
+        if (message.type === NLMSG.done) {
+          if (doneErrno(message) !== 0) throw errnoError(doneErrno(message), op);
+          return interrupted ? 'interrupted' : entries;
+        }
+        const entry = message.type === answer ? decode(message.data) : null;
+        if (entry !== null) entries.push(entry);
+      }
+      await nextTurn();
+    }
+  }
+
+  /** Returns the place of the first request that is not in this pack. */
+  #changePack(requests: readonly Request[], first: number, errors: Map<number, NetlinkError>): number {
+    this.#writer.clear();
+    const firstSeq = this.#seq + 1;
+    let next = first;
+    for (const request of requests.slice(first, first + PACK_MESSAGES_MAX)) {
+      if (next > first && this.#writer.length > PACK_BYTES_MAX) break;
+      // Only errors are answered, and the last one in any case: then all before it have been.
+      this.#writer.begin(request.type, NLM_F.request | request.flags, ++this.#seq);
+      request.write(this.#writer);
+      this.#writer.end();
+      next++;
+    }
+    this.#writer.flag(NLM_F.ack);
+    this.#socket.send(this.#writer.bytes(), requests[first]?.op ?? 'change');
+    const lastSeq = this.#seq;
+    for (let answered = false; !answered; ) {
+      for (const message of this.#messages('change', firstSeq)) {
+        if (message.type !== NLMSG.error) continue;
+        const place = first + message.seq - firstSeq;
+        const { errno, text } = verdict(message);
+        if (errno !== 0) errors.set(place, errnoError(errno, requests[place]?.op ?? 'change', text));
+        answered ||= message.seq === lastSeq;
+      }
+    }
+    return next;
+  }
+
+  #begin(type: number, flags: number): number {
+    this.#writer.clear();
+    this.#writer.begin(type, flags, ++this.#seq);
+    return this.#seq;
+  }
+
+  /** The next datagram's messages, those of earlier exchanges left out. */
+  #messages(op: string, firstSeq: number): readonly Message[] {
+    const datagram = this.#socket.receive(op);
+    if (datagram === 'again') throw new NetlinkError('EAGAIN', op, 'the kernel gave no answer');
+    if (datagram === 'overflow') throw errnoError(ENOBUFS, op, 'the answer did not fit the buffer');
+    return parseMessages(datagram).filter(({ seq }) => seq >= firstSeq && seq <= this.#seq);
+  }
+
+  /** Runs when every exchange that was asked for before has ended. */
+  #alone<T>(op: string, exchange: () => T | Promise<T>): Promise<T> {
+    const result = this.#tail.then(async () => {
+      try {
+        return await exchange();
+      } catch (error) {
+        this.#drain();
+        throw error instanceof NetlinkError ? error : malformed(op, error);
+      }
+    });
+    this.#tail = result.catch(() => undefined);
+    return result;
+  }
+
+  /** What an exchange that failed halfway left behind; the kernel would refuse the next list until then. */
+  #drain(): void {
+    try {
+      while (this.#socket.receive('drain') !== 'again');
+    } catch {
+      // The next exchange meets the same error and reports it.
+    }
+  }
+}
+
+/** ENETUNREACH: no route. The others: routes that lead nowhere, on purpose (unreachable, prohibit, blackhole). */
+const { ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENOBUFS } = constants.errno;
+const NO_WAY: ReadonlySet<number> = new Set([ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL]);
+
+function addressFamily(family: Family): number {
+  return family === 4 ? AF.inet : AF.inet6;
+}

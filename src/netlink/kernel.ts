@@ -1,0 +1,204 @@
+/**
+ * The real kernel behind the data plane's interface. Turns interface names into indexes and back, reads everything that
+ * matters into one state, and passes on the events that this process did not cause itself. IPv4 only for now; the value
+ * types carry both families.
+ */
+
+import type { Neighbour } from '../dataplane/desired-state.ts';
+import type {
+  ActualFdbEntry,
+  ActualRoute,
+  ActualState,
+  Kernel,
+  KernelEvent,
+  Op,
+  OpFailure,
+} from '../dataplane/kernel.ts';
+import { cidrBase, cidrLength } from '../net/cidr.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Link, RouteAnswer } from '../net/link.ts';
+import { NUD, RT_TABLE, RTN, RTNH_F } from './constants.ts';
+import { NetlinkHandle, type Request } from './handle.ts';
+import type { NeighbourMessage, RouteMessage } from './messages.ts';
+import { type MonitorEvent, NetlinkMonitor } from './monitor.ts';
+import { requestsOf } from './requests.ts';
+
+export class NetlinkKernel implements Kernel, AsyncDisposable {
+  readonly #handle: NetlinkHandle;
+  readonly #monitor: NetlinkMonitor;
+  readonly #listeners = new Set<(event: KernelEvent) => void>();
+  #indexes: ReadonlyMap<string, number> = new Map();
+  #names: ReadonlyMap<number, string> = new Map();
+
+  private constructor() {
+    this.#handle = NetlinkHandle.open();
+    this.#monitor = NetlinkMonitor.open((event) => this.#onEvent(event));
+  }
+
+  /** In the network namespace of the calling thread. Throws a NetlinkError. */
+  static open(): NetlinkKernel {
+    return new NetlinkKernel();
+  }
+
+  async read(): Promise<ActualState> {
+    const links = await this.#links();
+    const addresses = await this.#handle.addresses();
+    const routes = await this.#handle.routes(4, RT_TABLE.main);
+    const local = await this.#handle.routes(4, RT_TABLE.local);
+    const neighbours: Neighbour[] = [];
+    const fdb: ActualFdbEntry[] = [];
+    for (const { index, name } of links.filter(({ kind }) => kind === 'vxlan')) {
+      neighbours.push(...(await this.#handle.neighbours(index)).flatMap((entry) => neighbourOf(name, entry)));
+      fdb.push(...(await this.#handle.fdb(index)).flatMap((entry) => fdbEntryOf(name, entry)));
+    }
+    return {
+      links,
+      addresses: addresses.flatMap(({ index, ...address }) =>
+        this.#on(index, (iface) => ({ ...address, iface })),
+      ),
+      routes: routes.map((route) => this.#routeOf(route)),
+      broadcasts: local
+        .filter(({ type, dst }) => type === RTN.broadcast && cidrLength(dst) === 32)
+        .flatMap(({ index, dst }) => this.#on(index, (iface) => ({ ip: cidrBase(dst), iface }))),
+      neighbours,
+      fdb,
+    };
+  }
+
+  async apply(ops: readonly Op[]): Promise<readonly OpFailure[]> {
+    const failures: OpFailure[] = [];
+    // A device has no index until it is made, and what is on it comes after it.
+    const lastDevice = ops.findLastIndex(({ kind }) => kind === 'device-create') + 1;
+    for (const part of [ops.slice(0, lastDevice), ops.slice(lastDevice)]) {
+      if (part.length === 0) continue;
+      await this.#links();
+      failures.push(...(await this.#applyPart(part)));
+    }
+    return failures;
+  }
+
+  async lookup(ip: Ip): Promise<RouteAnswer | null> {
+    const route = await this.#handle.lookup(ip);
+    if (route === null) return null;
+    if (route.index !== null && !this.#names.has(route.index)) await this.#links();
+    return {
+      type: ANSWER_TYPES.get(route.type) ?? 'other',
+      iface: this.#nameOf(route.index),
+      gateway: route.gateway,
+      src: route.src,
+    };
+  }
+
+  onEvent(listener: (event: KernelEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  close(): void {
+    this.#monitor.close();
+    this.#handle.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  async #links(): Promise<readonly Link[]> {
+    const links = await this.#handle.links();
+    this.#indexes = new Map(links.map(({ name, index }) => [name, index]));
+    this.#names = new Map(links.map(({ name, index }) => [index, name]));
+    return links;
+  }
+
+  async #applyPart(ops: readonly Op[]): Promise<readonly OpFailure[]> {
+    const failures: OpFailure[] = [];
+    const requests: Request[] = [];
+    const owners: Op[] = [];
+    for (const op of ops) {
+      const bodies = requestsOf(op, (iface) => this.#indexes.get(iface));
+      if (bodies === null) failures.push({ op, code: 'ENODEV', text: 'the interface is not there' });
+      for (const body of bodies ?? []) {
+        requests.push({ op: op.kind, ...body });
+        owners.push(op);
+      }
+    }
+    const failed = new Set<Op>();
+    for (const [place, { code, reason }] of await this.#handle.change(requests)) {
+      const op = owners[place];
+      // Of a device that could not be made, the rest fails too.
+      if (op === undefined || failed.has(op)) continue;
+      failed.add(op);
+      if (!isGone(op, code)) failures.push({ op, code, text: reason });
+    }
+    return failures;
+  }
+
+  #onEvent(event: MonitorEvent): void {
+    if (event.port !== 0 && event.port === this.#handle.portId) return;
+    const seen = this.#eventOf(event);
+    for (const listener of [...this.#listeners]) listener(seen);
+  }
+
+  #eventOf(event: MonitorEvent): KernelEvent {
+    switch (event.kind) {
+      case 'link':
+      case 'address':
+      case 'neighbour':
+        return { kind: event.kind, iface: this.#nameOf(event.index) };
+      case 'route':
+        return { kind: 'route', table: event.table, protocol: event.protocol, dst: event.dst };
+      case 'rule':
+      case 'overflow':
+        return { kind: event.kind };
+    }
+  }
+
+  #routeOf(route: RouteMessage): ActualRoute {
+    return {
+      dst: route.dst,
+      type: route.type === RTN.unicast ? 'unicast' : route.type === RTN.unreachable ? 'unreachable' : 'other',
+      via: route.gateway,
+      iface: this.#nameOf(route.index),
+      onlink: (route.flags & RTNH_F.onlink) !== 0,
+      src: route.src,
+      mtu: route.mtu,
+      metric: route.metric,
+      protocol: route.protocol,
+      plain: route.plain,
+    };
+  }
+
+  #nameOf(index: number | null): string | null {
+    return index === null ? null : (this.#names.get(index) ?? null);
+  }
+
+  /** An interface that came after the links were listed is seen by the next read. */
+  #on<T>(index: number | null, make: (iface: string) => T): readonly T[] {
+    const name = this.#nameOf(index);
+    return name === null ? [] : [make(name)];
+  }
+}
+
+const ANSWER_TYPES: ReadonlyMap<number, RouteAnswer['type']> = new Map([
+  [RTN.unicast, 'unicast'],
+  [RTN.local, 'local'],
+  [RTN.broadcast, 'broadcast'],
+  [RTN.multicast, 'multicast'],
+]);
+
+/** Somebody was faster: what was to be removed is not there. */
+function isGone(op: Op, code: string): boolean {
+  return op.kind.endsWith('-delete') && ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'].includes(code);
+}
+
+function neighbourOf(iface: string, { ip, mac, state }: NeighbourMessage): readonly Neighbour[] {
+  return ip === null || mac === null || (state & NUD.permanent) === 0 ? [] : [{ iface, ip, mac }];
+}
+
+/** What the kernel learned by itself is neither permanent nor static. */
+function fdbEntryOf(iface: string, { ip, mac, state, plain }: NeighbourMessage): readonly ActualFdbEntry[] {
+  if (mac === null || (state & (NUD.permanent | NUD.noarp)) === 0) return [];
+  return [{ iface, mac, dst: plain ? ip : null }];
+}

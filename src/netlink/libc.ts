@@ -1,0 +1,48 @@
+/**
+ * The system calls that Node does not offer, through koffi; found in the running program, so glibc and musl alike.
+ * Calls never wait (sockets are non-blocking) and take about a microsecond. Nothing here knows what netlink is.
+ */
+import koffi from 'koffi';
+
+const libc = koffi.load(null);
+
+export const socket: (domain: number, type: number, protocol: number) => number = libc.func(
+  'int socket(int domain, int type, int protocol)',
+);
+export const bind: (fd: number, address: Uint8Array, length: number) => number = libc.func(
+  'int bind(int fd, const uint8_t *address, uint32_t length)',
+);
+export const getsockname: (fd: number, address: Uint8Array, length: [number]) => number = libc.func(
+  'int getsockname(int fd, _Out_ uint8_t *address, _Inout_ uint32_t *length)',
+);
+export const setsockopt: (
+  fd: number,
+  level: number,
+  option: number,
+  value: Uint8Array,
+  length: number,
+) => number = libc.func(
+  'int setsockopt(int fd, int level, int option, const uint8_t *value, uint32_t length)',
+);
+export const send: (fd: number, data: Uint8Array, length: number, flags: number) => number = libc.func(
+  'long send(int fd, const uint8_t *data, size_t length, int flags)',
+);
+export const recvfrom: (
+  fd: number,
+  data: Uint8Array,
+  length: number,
+  flags: number,
+  address: Uint8Array,
+  addressLength: [number],
+) => number = libc.func(
+  'long recvfrom(int fd, _Out_ uint8_t *data, size_t length, int flags, _Out_ uint8_t *address, _Inout_ uint32_t *addressLength)',
+);
+export const fcntl: (fd: number, command: number, argument: number) => number = libc.func(
+  'int fcntl(int fd, int command, int argument)',
+);
+export const close: (fd: number) => number = libc.func('int close(int fd)');
+
+/** Of the last call. */
+export function errno(): number {
+  return koffi.errno();
+}

@@ -1,0 +1,118 @@
+/**
+ * Tells of changes in the kernel: links, addresses, routes, neighbours (FDB entries among them) and rules. One socket,
+ * read on SIGIO; a burst is taken in pieces, so that a flood of foreign changes never holds the event loop. When the
+ * kernel had to drop events the listener hears `overflow` and must look for itself; nothing is ever thrown from here.
+ */
+import { parseMessages, readU32 } from 'netlink/dist/structs.js';
+import type { Cidr } from '../net/cidr.ts';
+import type { Message } from './codec.ts';
+import { RTM, RTNLGRP } from './constants.ts';
+import { decodeRoute } from './messages.ts';
+import { NetlinkSocket } from './socket.ts';
+
+/** About two milliseconds of work. */
+const DATAGRAMS_PER_TURN = 500;
+
+/** Interfaces are indexes. `port` is the port id of the socket that caused it, 0 where the kernel does not say. */
+export type MonitorEvent =
+  | { readonly kind: 'link' | 'address' | 'neighbour'; readonly index: number; readonly port: number }
+  | {
+      readonly kind: 'route';
+      readonly table: number;
+      readonly protocol: number;
+      readonly dst: Cidr;
+      readonly port: number;
+    }
+  | { readonly kind: 'rule'; readonly port: number }
+  | { readonly kind: 'overflow'; readonly port: number };
+
+const OVERFLOW: MonitorEvent = { kind: 'overflow', port: 0 };
+
+export class NetlinkMonitor {
+  readonly #socket: NetlinkSocket;
+  readonly #listener: (event: MonitorEvent) => void;
+  #more: NodeJS.Immediate | null = null;
+
+  private constructor(socket: NetlinkSocket, listener: (event: MonitorEvent) => void) {
+    this.#socket = socket;
+    this.#listener = listener;
+  }
+
+  /** In the network namespace of the calling thread. Throws a NetlinkError. */
+  static open(listener: (event: MonitorEvent) => void): NetlinkMonitor {
+    const socket = NetlinkSocket.open();
+    try {
+      const monitor = new NetlinkMonitor(socket, listener);
+      for (const group of Object.values(RTNLGRP)) socket.join(group);
+      socket.listen(() => monitor.#drain());
+      return monitor;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  close(): void {
+    if (this.#more !== null) clearImmediate(this.#more);
+    this.#socket.close();
+  }
+
+  #drain(): void {
+    // The rest of a burst is on its way already.
+    if (this.#more !== null) return;
+    for (let count = 0; count < DATAGRAMS_PER_TURN; count++) {
+      const datagram = this.#receive();
+      if (datagram === 'again') return;
+      if (datagram === 'overflow') this.#listener(OVERFLOW);
+      else for (const event of eventsOf(datagram)) this.#listener(event);
+    }
+    this.#more = setImmediate(() => {
+      this.#more = null;
+      this.#drain();
+    });
+  }
+
+  /** Whatever goes wrong with the socket, the events are lost, and that is what an overflow says. */
+  #receive(): Buffer | 'again' | 'overflow' {
+    try {
+      return this.#socket.receive('read events');
+    } catch {
+      this.#listener(OVERFLOW);
+      return 'again';
+    }
+  }
+}
+
+/** An event that cannot be read may have been any. */
+function eventsOf(datagram: Buffer): readonly MonitorEvent[] {
+  try {
+    return parseMessages(datagram).flatMap((message) => eventOf(message) ?? []);
+  } catch {
+    return [OVERFLOW];
+  }
+}
+
+function eventOf({ type, port, data }: Message): MonitorEvent | null {
+  switch (type) {
+    case RTM.newLink:
+    case RTM.delLink:
+      return { kind: 'link', index: readU32.call(data, 4), port };
+    case RTM.newAddress:
+    case RTM.delAddress:
+      return { kind: 'address', index: readU32.call(data, 4), port };
+    case RTM.newNeighbour:
+    case RTM.delNeighbour:
+      return { kind: 'neighbour', index: readU32.call(data, 4), port };
+    case RTM.newRoute:
+    case RTM.delRoute: {
+      const route = decodeRoute(data);
+      if (route === null) return null;
+      return { kind: 'route', table: route.table, protocol: route.protocol, dst: route.dst, port };
+    }
+    case RTM.newRule:
+    case RTM.delRule:
+      return { kind: 'rule', port };
+    default:
+      return null;
+  }
+}

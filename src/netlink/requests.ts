@@ -1,0 +1,280 @@
+/**
+ * What we change: one operation of the data plane to the messages that do it. Pure; interfaces come by a lookup from
+ * name to index, and an operation on one that is not there gives null.
+ */
+import type { FdbEntry, Neighbour, Route, VxlanDevice } from '../dataplane/desired-state.ts';
+import type { ActualFdbEntry, ActualRoute, Op } from '../dataplane/kernel.ts';
+import { ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
+import { cidrBase, cidrFamily, cidrLength } from '../net/cidr.ts';
+import { type Family, type Ip, ipFamily, ipToBytes } from '../net/ip.ts';
+import { macToBytes } from '../net/mac.ts';
+import type { MessageWriter } from './codec.ts';
+import {
+  AF,
+  IFA,
+  IFF,
+  IFLA,
+  IFLA_INFO,
+  IFLA_VXLAN,
+  NDA,
+  NLM_F,
+  NTF,
+  NUD,
+  RT_SCOPE,
+  RT_TABLE,
+  RTA,
+  RTAX,
+  RTM,
+  RTN,
+  RTNH_F,
+} from './constants.ts';
+import type { Request } from './handle.ts';
+
+export type IndexOf = (iface: string) => number | undefined;
+
+/** A request whose name for errors is added by the caller. */
+type Body = Omit<Request, 'op'>;
+
+const SET = NLM_F.create | NLM_F.replace;
+
+/** Null: the interface is not there. */
+export function requestsOf(op: Op, indexOf: IndexOf): readonly Body[] | null {
+  const on = (iface: string, body: (index: number) => Body): readonly Body[] | null => {
+    const index = indexOf(iface);
+    return index === undefined ? null : [body(index)];
+  };
+  switch (op.kind) {
+    case 'device-create':
+      return [createDevice(op.device), changeDevice(op.device, op.alias)];
+    case 'device-change':
+      return [changeDevice(op.device, op.alias)];
+    case 'device-delete':
+      return [deleteDevice(op.name)];
+    case 'address-add': {
+      const { iface, address } = op.address;
+      return on(iface, (index) => setAddress(index, cidrBase(address), cidrLength(address), op.label));
+    }
+    case 'address-delete': {
+      const { iface, ip, prefixLength, label } = op.address;
+      return on(iface, (index) => deleteAddress(index, ip, prefixLength, label));
+    }
+    case 'neighbour-set':
+      return on(op.neighbour.iface, (index) => setNeighbour(index, op.neighbour));
+    case 'neighbour-delete':
+      return on(op.neighbour.iface, (index) => deleteNeighbour(index, op.neighbour));
+    case 'fdb-set':
+      return on(op.entry.iface, (index) => setFdbEntry(index, op.entry));
+    case 'fdb-delete':
+      return on(op.entry.iface, (index) => deleteFdbEntry(index, op.entry));
+    case 'route-set':
+      return op.route.iface === null
+        ? [setRoute(op.route, null)]
+        : on(op.route.iface, (index) => setRoute(op.route, index));
+    case 'route-delete':
+      return op.route.iface === null
+        ? [deleteRoute(op.route, null)]
+        : on(op.route.iface, (index) => deleteRoute(op.route, index));
+    case 'broadcast-delete':
+      return on(op.broadcast.iface, (index) => deleteBroadcast(op.broadcast.ip, index));
+  }
+}
+
+/** Down and without its alias, which the kernel does not take here; the message that follows it brings both. */
+function createDevice(device: VxlanDevice): Body {
+  return {
+    type: RTM.newLink,
+    flags: NLM_F.create | NLM_F.exclusive,
+    write: (writer) => {
+      linkHeader(writer, 0);
+      writer.attributeText(IFLA.ifname, device.name);
+      writer.attribute(IFLA.address, macToBytes(device.mac));
+      writer.attributeU32(IFLA.mtu, device.mtu);
+      vxlanInfo(writer, device, () => {
+        writer.attributeU16be(IFLA_VXLAN.port, device.port);
+        if (device.gbp) writer.attribute(IFLA_VXLAN.gbp, NOTHING);
+      });
+    },
+  };
+}
+
+function changeDevice(device: VxlanDevice, alias: string): Body {
+  return {
+    type: RTM.newLink,
+    flags: 0,
+    write: (writer) => {
+      linkHeader(writer, IFF.up);
+      writer.attributeText(IFLA.ifname, device.name);
+      writer.attribute(IFLA.address, macToBytes(device.mac));
+      writer.attributeU32(IFLA.mtu, device.mtu);
+      writer.attributeText(IFLA.ifalias, alias);
+      vxlanInfo(writer, device, () => undefined);
+    },
+  };
+}
+
+function deleteDevice(name: string): Body {
+  return {
+    type: RTM.delLink,
+    flags: 0,
+    write: (writer) => {
+      linkHeader(writer, 0);
+      writer.attributeText(IFLA.ifname, name);
+    },
+  };
+}
+
+/** ifinfomsg of an interface that is named by an attribute. */
+function linkHeader(writer: MessageWriter, setFlags: number): void {
+  writer.zeros(8);
+  writer.u32(setFlags);
+  writer.u32(setFlags);
+}
+
+const NOTHING = new Uint8Array();
+
+function vxlanInfo(writer: MessageWriter, device: VxlanDevice, more: () => void): void {
+  writer.nested(IFLA.linkinfo, () => {
+    writer.attributeText(IFLA_INFO.kind, 'vxlan');
+    writer.nested(IFLA_INFO.data, () => {
+      writer.attributeU32(IFLA_VXLAN.id, device.vni);
+      const local = ipFamily(device.local) === 4 ? IFLA_VXLAN.local : IFLA_VXLAN.local6;
+      writer.attribute(local, ipToBytes(device.local));
+      writer.attributeU8(IFLA_VXLAN.learning, device.learning ? 1 : 0);
+      more();
+    });
+  });
+}
+
+function setAddress(index: number, ip: Ip, prefixLength: number, label: string | null): Body {
+  return { type: RTM.newAddress, flags: SET, write: addressBody(index, ip, prefixLength, label) };
+}
+
+function deleteAddress(index: number, ip: Ip, prefixLength: number, label: string | null): Body {
+  return { type: RTM.delAddress, flags: 0, write: addressBody(index, ip, prefixLength, label) };
+}
+
+function addressBody(index: number, ip: Ip, prefixLength: number, label: string | null): Body['write'] {
+  return (writer) => {
+    writer.u8(addressFamily(ipFamily(ip)), prefixLength, 0, RT_SCOPE.universe);
+    writer.u32(index);
+    writer.attribute(IFA.local, ipToBytes(ip));
+    writer.attribute(IFA.address, ipToBytes(ip));
+    if (label !== null) writer.attributeText(IFA.label, label);
+  };
+}
+
+function setNeighbour(index: number, { ip, mac }: Neighbour): Body {
+  return {
+    type: RTM.newNeighbour,
+    flags: SET,
+    write: (writer) => {
+      neighbourHeader(writer, addressFamily(ipFamily(ip)), index, 0);
+      writer.attribute(NDA.dst, ipToBytes(ip));
+      writer.attribute(NDA.lladdr, macToBytes(mac));
+    },
+  };
+}
+
+function deleteNeighbour(index: number, { ip }: Neighbour): Body {
+  return {
+    type: RTM.delNeighbour,
+    flags: 0,
+    write: (writer) => {
+      neighbourHeader(writer, addressFamily(ipFamily(ip)), index, 0);
+      writer.attribute(NDA.dst, ipToBytes(ip));
+    },
+  };
+}
+
+function setFdbEntry(index: number, { mac, dst }: FdbEntry): Body {
+  return {
+    type: RTM.newNeighbour,
+    flags: SET,
+    write: (writer) => {
+      neighbourHeader(writer, AF.bridge, index, NTF.self);
+      writer.attribute(NDA.lladdr, macToBytes(mac));
+      writer.attribute(NDA.dst, ipToBytes(dst));
+    },
+  };
+}
+
+/** All destinations of the MAC. */
+function deleteFdbEntry(index: number, { mac }: ActualFdbEntry): Body {
+  return {
+    type: RTM.delNeighbour,
+    flags: 0,
+    write: (writer) => {
+      neighbourHeader(writer, AF.bridge, index, NTF.self);
+      writer.attribute(NDA.lladdr, macToBytes(mac));
+    },
+  };
+}
+
+/** ndmsg of a permanent entry. */
+function neighbourHeader(writer: MessageWriter, family: number, index: number, flags: number): void {
+  writer.u8(family, 0, 0, 0);
+  writer.u32(index);
+  writer.u16(NUD.permanent);
+  writer.u8(flags, 0);
+}
+
+function setRoute(route: Route, index: number | null): Body {
+  return {
+    type: RTM.newRoute,
+    flags: SET,
+    write: (writer) => {
+      const { dst, via, src, mtu } = route;
+      const type = route.type === 'unicast' ? RTN.unicast : RTN.unreachable;
+      const family = addressFamily(cidrFamily(dst));
+      writer.u8(family, cidrLength(dst), 0, 0, RT_TABLE.main, ROUTE_PROTOCOL, RT_SCOPE.universe, type);
+      writer.u32(route.onlink ? RTNH_F.onlink : 0);
+      routeKey(writer, cidrBase(dst), route.metric, index, via);
+      if (src !== null) writer.attribute(RTA.prefsrc, ipToBytes(src));
+      if (mtu !== null) writer.nested(RTA.metrics, () => writer.attributeU32(RTAX.mtu, mtu));
+    },
+  };
+}
+
+/** Ours alone: the kernel compares the protocol here. */
+function deleteRoute({ dst, metric, type, via }: ActualRoute, index: number | null): Body {
+  return {
+    type: RTM.delRoute,
+    flags: 0,
+    write: (writer) => {
+      const kind = { unicast: RTN.unicast, unreachable: RTN.unreachable, other: RTN.unspec }[type];
+      const family = addressFamily(cidrFamily(dst));
+      writer.u8(family, cidrLength(dst), 0, 0, RT_TABLE.main, ROUTE_PROTOCOL, RT_SCOPE.nowhere, kind);
+      writer.u32(0);
+      routeKey(writer, cidrBase(dst), metric, index, via);
+    },
+  };
+}
+
+function deleteBroadcast(ip: Ip, index: number): Body {
+  return {
+    type: RTM.delRoute,
+    flags: 0,
+    write: (writer) => {
+      writer.u8(AF.inet, 32, 0, 0, RT_TABLE.local, 0, RT_SCOPE.nowhere, RTN.broadcast);
+      writer.u32(0);
+      routeKey(writer, ip, 0, index, null);
+    },
+  };
+}
+
+function routeKey(
+  writer: MessageWriter,
+  dst: Ip,
+  metric: number,
+  index: number | null,
+  via: Ip | null,
+): void {
+  writer.attribute(RTA.dst, ipToBytes(dst));
+  writer.attributeU32(RTA.priority, metric);
+  if (index !== null) writer.attributeU32(RTA.oif, index);
+  if (via !== null) writer.attribute(RTA.gateway, ipToBytes(via));
+}
+
+function addressFamily(family: Family): number {
+  return family === 4 ? AF.inet : AF.inet6;
+}

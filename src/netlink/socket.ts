@@ -1,0 +1,139 @@
+/**
+ * One AF_NETLINK socket of the route family. The kernel answers within send(), so a caller sends and then receives
+ * until it has what it asked for, without ever waiting. Sockets that only listen say when something came: by SIGIO,
+ * which needs no thread and keeps no process from ending (a poll in the thread pool does both).
+ *
+ * A receive overflow is an ordinary answer here (`overflow`), never an error that ends the process.
+ */
+import { constants } from 'node:os';
+import { readU32, writeU16, writeU32 } from 'netlink/dist/structs.js';
+import { errnoError, NetlinkError } from './errors.ts';
+import * as libc from './libc.ts';
+
+const AF_NETLINK = 16;
+const NETLINK_ROUTE = 0;
+const SOCK_RAW = 3;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
+const SO_RCVBUFFORCE = 33;
+const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
+const MSG_TRUNC = 0x20;
+const F_SETFL = 4;
+const F_SETOWN = 8;
+const O_ASYNC = 0o20000;
+const SOCKADDR_BYTES = 12;
+
+/** The kernel fills at most 32 KiB of a dump into one datagram. */
+const DATAGRAM_BYTES_MAX = 64 << 10;
+/** Room for the events of some ten thousand changes while this process is busy. */
+const RECEIVE_BUFFER_BYTES = 8 << 20;
+
+/** `again`: nothing more for now. `overflow`: the kernel had to drop something. */
+export type Received = Buffer | 'again' | 'overflow';
+
+export class NetlinkSocket {
+  /** What the kernel stamps on the events that this socket causes. */
+  readonly portId: number;
+  readonly #fd: number;
+  readonly #buffer = Buffer.alloc(DATAGRAM_BYTES_MAX);
+  readonly #sender = Buffer.alloc(SOCKADDR_BYTES);
+  #onReadable: (() => void) | null = null;
+  #closed = false;
+
+  private constructor(fd: number, portId: number) {
+    this.#fd = fd;
+    this.portId = portId;
+  }
+
+  /** Throws a NetlinkError. */
+  static open(): NetlinkSocket {
+    const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (fd < 0) throw errnoError(libc.errno(), 'open a netlink socket');
+    try {
+      const address = Buffer.alloc(SOCKADDR_BYTES);
+      writeU16.call(address, AF_NETLINK);
+      check(libc.bind(fd, address, SOCKADDR_BYTES), 'bind a netlink socket');
+      check(libc.getsockname(fd, address, [SOCKADDR_BYTES]), 'name a netlink socket');
+      // Without CAP_NET_ADMIN only the smaller limit of the host is to be had.
+      if (setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES) < 0)
+        check(setOption(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER_BYTES), 'size a netlink socket');
+      for (const option of [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK])
+        check(setOption(fd, SOL_NETLINK, option, 1), 'set up a netlink socket');
+      return new NetlinkSocket(fd, readU32.call(address, 4));
+    } catch (error) {
+      libc.close(fd);
+      throw error;
+    }
+  }
+
+  /** Throws a NetlinkError. */
+  join(group: number): void {
+    check(setOption(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group), 'listen to kernel events');
+  }
+
+  /** Throws a NetlinkError. */
+  send(data: Buffer, op: string): void {
+    if (libc.send(this.#fd, data, data.length, 0) < 0) throw errnoError(libc.errno(), op);
+  }
+
+  /** One datagram of the kernel's, valid until the next call. Throws a NetlinkError. */
+  receive(op: string): Received {
+    for (;;) {
+      const length = libc.recvfrom(this.#fd, this.#buffer, this.#buffer.length, MSG_TRUNC, this.#sender, [
+        SOCKADDR_BYTES,
+      ]);
+      if (length < 0) {
+        const errno = libc.errno();
+        if (errno === constants.errno.EAGAIN) return 'again';
+        if (errno === constants.errno.ENOBUFS) return 'overflow';
+        if (errno === constants.errno.EINTR) continue;
+        throw errnoError(errno, op);
+      }
+      // Other processes can send here too; only the kernel is port 0.
+      if (readU32.call(this.#sender, 4) !== 0) continue;
+      if (length > this.#buffer.length)
+        throw new NetlinkError('EMSGSIZE', op, `an answer of ${length} bytes is longer than any we know`);
+      return this.#buffer.subarray(0, length);
+    }
+  }
+
+  /** Calls back after something may have arrived; the listener receives until `again`. Throws a NetlinkError. */
+  listen(onReadable: () => void): void {
+    this.#onReadable = onReadable;
+    listeners.add(onReadable);
+    // Before O_ASYNC: a SIGIO without a handler ends the process.
+    if (!process.listeners('SIGIO').includes(onSigio)) process.on('SIGIO', onSigio);
+    check(libc.fcntl(this.#fd, F_SETOWN, process.pid), 'ask for SIGIO');
+    check(libc.fcntl(this.#fd, F_SETFL, SOCK_NONBLOCK | O_ASYNC), 'ask for SIGIO');
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#onReadable !== null) listeners.delete(this.#onReadable);
+    libc.close(this.#fd);
+  }
+}
+
+/** One signal serves all sockets. The handler stays once it is there: a late SIGIO must find it. */
+const listeners = new Set<() => void>();
+
+function onSigio(): void {
+  for (const listener of [...listeners]) listener();
+}
+
+function setOption(fd: number, level: number, option: number, value: number): number {
+  const bytes = Buffer.alloc(4);
+  writeU32.call(bytes, value);
+  return libc.setsockopt(fd, level, option, bytes, bytes.length);
+}
+
+function check(result: number, op: string): void {
+  if (result < 0) throw errnoError(libc.errno(), op);
+}
