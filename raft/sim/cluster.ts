@@ -1,0 +1,147 @@
+/**
+ * A whole cluster in one process and one thread: replicas, their disks, the network between them, virtual time and the
+ * checker. Knows how things are connected and nothing of what should happen to them (nemesis.ts) or for how long
+ * (run.ts). Every event is a line of the trace; the hash over all lines names the run.
+ */
+import { createHash } from 'node:crypto';
+import type { Message } from '../core/messages.ts';
+import type { RaftOptions } from '../core/options.ts';
+import {
+  type Entry,
+  type HardState,
+  type ReplicaId,
+  toLogIndex,
+  toReplicaId,
+  toTerm,
+} from '../core/types.ts';
+import type { StateMachine } from '../runtime/state-machine.ts';
+import { MemoryStorage } from '../storage/memory.ts';
+import { Checker } from './checker.ts';
+import { type DiskParameters, SimulatedDisk } from './disk.ts';
+import { type NetworkParameters, SimulatedNetwork } from './network.ts';
+import type { Random } from './random.ts';
+import { SimulatedReplica, type Tampering } from './replica.ts';
+import { Timeline } from './timeline.ts';
+import { describeMessage } from './trace.ts';
+
+export interface ClusterParameters {
+  readonly voters: number;
+  readonly options: RaftOptions;
+  readonly network: NetworkParameters;
+  readonly disk: DiskParameters;
+  readonly snapshotEntries: number;
+  readonly drainsLate: boolean;
+}
+
+export interface ClusterHooks {
+  readonly machine: () => StateMachine<unknown>;
+  readonly tampering: Tampering;
+  readonly onTrace: (line: string) => void;
+}
+
+export class SimulatedCluster {
+  readonly timeline: Timeline = new Timeline();
+  readonly checker: Checker = new Checker();
+  readonly network: SimulatedNetwork;
+  readonly replicas: Map<ReplicaId, SimulatedReplica> = new Map();
+  readonly #parameters: ClusterParameters;
+  readonly #hooks: ClusterHooks;
+  readonly #random: Random;
+  readonly #hash = createHash('sha256');
+
+  constructor(parameters: ClusterParameters, hooks: ClusterHooks, random: Random) {
+    this.#parameters = parameters;
+    this.#hooks = hooks;
+    this.#random = random;
+    this.network = new SimulatedNetwork({
+      timeline: this.timeline,
+      random: random.fork(),
+      parameters: parameters.network,
+      deliver: (message) => this.#deliver(message),
+    });
+    this.#bootstrap();
+  }
+
+  /** All steps that any core took. */
+  get steps(): number {
+    return [...this.replicas.values()].reduce((sum, replica) => sum + replica.steps, 0);
+  }
+
+  get up(): SimulatedReplica[] {
+    return [...this.replicas.values()].filter((replica) => replica.isUp);
+  }
+
+  /** The replica that leads in the highest term, as far as one of those that are up does. */
+  get leader(): SimulatedReplica | null {
+    let leader: SimulatedReplica | null = null;
+    for (const replica of this.up) {
+      if (replica.status?.role !== 'leader') continue;
+      if (leader?.status == null || replica.status.term > leader.status.term) leader = replica;
+    }
+    return leader;
+  }
+
+  /** Starts a replica with an empty disk and an id that nobody had before. */
+  addFresh(): SimulatedReplica {
+    const replica = this.#add(toReplicaId(this.replicas.size + 1), EMPTY, []);
+    replica.start();
+    return replica;
+  }
+
+  trace(line: string): void {
+    const stamped = `${this.timeline.now} ${line}`;
+    this.#hash.update(stamped).update('\n');
+    this.#hooks.onTrace(stamped);
+  }
+
+  /** Ends the trace. */
+  traceHash(): string {
+    return this.#hash.digest('hex');
+  }
+
+  /** The first voters all start from one committed entry that names them. */
+  #bootstrap(): void {
+    const term = toTerm(1);
+    const index = toLogIndex(1);
+    const voters = Array.from({ length: this.#parameters.voters }, (_, i) => toReplicaId(i + 1));
+    const configuration = { voters, outgoing: [], learners: [] };
+    const genesis: Entry[] = [{ kind: 'configuration', term, index, configuration }];
+    this.checker.genesis(genesis);
+    for (const id of voters) this.#add(id, { term, vote: null, commit: index }, genesis);
+    for (const replica of this.replicas.values()) replica.start();
+  }
+
+  #add(id: ReplicaId, hardState: HardState, entries: readonly Entry[]): SimulatedReplica {
+    const storage = new MemoryStorage({ hardState, snapshot: null, entries });
+    this.checker.addDisk(id, storage);
+    const disk = new SimulatedDisk(storage, {
+      timeline: this.timeline,
+      random: this.#random.fork(),
+      parameters: this.#parameters.disk,
+      durable: () => this.checker.durable(id),
+    });
+    const replica = new SimulatedReplica({
+      id,
+      disk,
+      options: this.#parameters.options,
+      machine: this.#hooks.machine,
+      snapshotEntries: this.#parameters.snapshotEntries,
+      drainsLate: this.#parameters.drainsLate,
+      timeline: this.timeline,
+      random: this.#random.fork(),
+      checker: this.checker,
+      tampering: this.#hooks.tampering,
+      send: (message) => this.network.send(message),
+      trace: (line) => this.trace(line),
+    });
+    this.replicas.set(id, replica);
+    return replica;
+  }
+
+  #deliver(message: Message): void {
+    this.trace(describeMessage(message));
+    this.replicas.get(message.to)?.deliver(message);
+  }
+}
+
+const EMPTY: HardState = { term: toTerm(0), vote: null, commit: toLogIndex(0) };

@@ -1,0 +1,88 @@
+/**
+ * The network between simulated replicas: loses, duplicates, delays and thereby reorders, and is cut into parts by
+ * rules on directed pairs, so that one way can be dead while the other works. Delivers the very object that was sent,
+ * frozen: a core that changes a message after handing it out is caught in the act.
+ */
+import type { Message } from '../core/messages.ts';
+import type { ReplicaId } from '../core/types.ts';
+import type { Random } from './random.ts';
+import type { Timeline } from './timeline.ts';
+
+export interface NetworkParameters {
+  readonly dropProbability: number;
+  readonly duplicateProbability: number;
+  readonly delayMsMin: number;
+  readonly delayMsMax: number;
+  /** Of a message: to be delayed up to `slowMsMax` instead. */
+  readonly slowProbability: number;
+  readonly slowMsMax: number;
+}
+
+export interface NetworkCounts {
+  dropped: number;
+  duplicated: number;
+  slow: number;
+  cut: number;
+}
+
+export class SimulatedNetwork {
+  readonly counts: NetworkCounts = { dropped: 0, duplicated: 0, slow: 0, cut: 0 };
+  parameters: NetworkParameters;
+  readonly #timeline: Timeline;
+  readonly #random: Random;
+  readonly #deliver: (message: Message) => void;
+  #isCut: (from: ReplicaId, to: ReplicaId) => boolean = () => false;
+
+  constructor(parts: {
+    timeline: Timeline;
+    random: Random;
+    parameters: NetworkParameters;
+    deliver: (message: Message) => void;
+  }) {
+    this.#timeline = parts.timeline;
+    this.#random = parts.random;
+    this.parameters = parts.parameters;
+    this.#deliver = parts.deliver;
+  }
+
+  send(message: Message): void {
+    freeze(message);
+    const { dropProbability, duplicateProbability } = this.parameters;
+    if (this.#random.chance(dropProbability)) {
+      this.counts.dropped++;
+      return;
+    }
+    this.#transmit(message);
+    if (this.#random.chance(duplicateProbability)) {
+      this.counts.duplicated++;
+      this.#transmit(message);
+    }
+  }
+
+  /** Replaces the cut that was there. Holds for messages under way as well. */
+  cut(isCut: (from: ReplicaId, to: ReplicaId) => boolean): void {
+    this.#isCut = isCut;
+  }
+
+  /** Ends this cut, if a newer one has not replaced it; without an argument, any. */
+  heal(isCut: (from: ReplicaId, to: ReplicaId) => boolean = this.#isCut): boolean {
+    if (isCut !== this.#isCut) return false;
+    this.#isCut = () => false;
+    return true;
+  }
+
+  #transmit(message: Message): void {
+    const { delayMsMin, delayMsMax, slowProbability, slowMsMax } = this.parameters;
+    const slow = this.#random.chance(slowProbability);
+    if (slow) this.counts.slow++;
+    this.#timeline.after(this.#random.integer(delayMsMin, slow ? slowMsMax : delayMsMax), () => {
+      if (this.#isCut(message.from, message.to)) this.counts.cut++;
+      else this.#deliver(message);
+    });
+  }
+}
+
+function freeze(message: Message): void {
+  Object.freeze(message);
+  if (message.kind === 'append-request') Object.freeze(message.entries);
+}

@@ -1,0 +1,43 @@
+/**
+ * The state machine that a simulation runs when its caller brings none: a few registers, and a digest of every command in
+ * order, so that one command more, less or elsewhere shows in the state for good.
+ */
+import { createHash } from 'node:crypto';
+import type { CommandEntry } from '../core/types.ts';
+import type { StateMachine } from '../runtime/state-machine.ts';
+import type { Random } from './random.ts';
+
+const REGISTERS = 16;
+
+export class RegisterMachine implements StateMachine<number> {
+  #registers = new Uint32Array(REGISTERS);
+  #digest: string = '';
+
+  /** The last four bytes go to the register that the first byte names. */
+  apply(entry: CommandEntry): number {
+    const bytes = Buffer.from(entry.payload);
+    const register = (bytes[0] ?? 0) % REGISTERS;
+    const previous = this.#registers[register] ?? 0;
+    this.#registers[register] = bytes.readUInt32BE(bytes.length - 4);
+    this.#digest = createHash('sha256').update(this.#digest).update(bytes).digest('base64');
+    return previous;
+  }
+
+  snapshot(): Uint8Array {
+    return Buffer.from(JSON.stringify({ registers: [...this.#registers], digest: this.#digest }));
+  }
+
+  restore(data: Uint8Array): void {
+    const state = JSON.parse(Buffer.from(data).toString());
+    this.#registers = Uint32Array.from(state.registers);
+    this.#digest = state.digest;
+  }
+
+  /** `count` makes every command of a run another one. */
+  static command(random: Random, count: number): Uint8Array {
+    const bytes = Buffer.alloc(1 + random.integer(4, 64));
+    bytes.writeUInt8(random.integer(0, REGISTERS - 1));
+    bytes.writeUInt32BE(count, bytes.length - 4);
+    return bytes;
+  }
+}

@@ -1,0 +1,296 @@
+/**
+ * One simulated process: the real core with a disk, a state machine and a clock of its own, doing what the runtime does
+ * with effects. It can crash at any moment, be paused like a stopped process whose socket buffer fills meanwhile, and lose
+ * its disk for good. Reports every step to the checker before anything of it leaves.
+ */
+import type { Effects, Persist } from '../core/effects.ts';
+import type { Message } from '../core/messages.ts';
+import type { RaftOptions } from '../core/options.ts';
+import {
+  type ChangeResult,
+  type Membership,
+  type ProposeResult,
+  RaftCore,
+  type RaftStatus,
+} from '../core/raft.ts';
+import type { ReplicaId, Snapshot } from '../core/types.ts';
+import type { StateMachine } from '../runtime/state-machine.ts';
+import type { Recovered } from '../storage/storage.ts';
+import type { Checker } from './checker.ts';
+import type { SimulatedDisk } from './disk.ts';
+import type { Random } from './random.ts';
+import type { Timeline } from './timeline.ts';
+
+/** What a socket buffer holds of a process that does not read. */
+const INBOX_MESSAGES_MAX = 500;
+
+const INVARIANT_STEPS = 20;
+
+/** Deliberate faults, for checking the checker: each may replace what passes through it. */
+export interface Tampering {
+  readonly recovered?: (id: ReplicaId, recovered: Recovered) => Recovered;
+  readonly effects?: (id: ReplicaId, effects: Effects, core: RaftCore) => Effects;
+  readonly received?: (message: Message) => readonly Message[];
+}
+
+export interface ReplicaParts {
+  readonly id: ReplicaId;
+  readonly disk: SimulatedDisk;
+  readonly options: RaftOptions;
+  readonly machine: () => StateMachine<unknown>;
+  /** A snapshot is taken after this many applied entries. */
+  readonly snapshotEntries: number;
+  /** Effects wait until everything else that happens at the same moment has happened, as in an event loop. */
+  readonly drainsLate: boolean;
+  readonly timeline: Timeline;
+  readonly random: Random;
+  readonly checker: Checker;
+  readonly tampering: Tampering;
+  readonly send: (message: Message) => void;
+  readonly trace: (line: string) => void;
+}
+
+/** One life of the process, from start to crash. */
+interface Incarnation {
+  readonly core: RaftCore;
+  readonly machine: StateMachine<unknown>;
+  readonly bootedAt: number;
+  /** The clock of the process: monotonic, starting anywhere, slightly too fast or too slow. */
+  readonly clockOffset: number;
+  readonly clockRate: number;
+  snapshotIndex: number;
+  /** What the core said about itself after each step since its effects were taken. */
+  claims: RaftStatus[];
+  isDrainScheduled: boolean;
+  /** When the armed timer fires, in the time of the simulation. */
+  armedAt: number;
+}
+
+export class SimulatedReplica {
+  readonly id: ReplicaId;
+  readonly disk: SimulatedDisk;
+  readonly #parts: ReplicaParts;
+  #life: Incarnation | null = null;
+  /** What waits for a paused process; null while it runs. */
+  #inbox: (() => void)[] | null = null;
+  /** Messages, timers and confirmations that reached the core. */
+  steps = 0;
+
+  constructor(parts: ReplicaParts) {
+    this.id = parts.id;
+    this.disk = parts.disk;
+    this.#parts = parts;
+  }
+
+  get isUp(): boolean {
+    return this.#life !== null;
+  }
+
+  get isPaused(): boolean {
+    return this.#inbox !== null;
+  }
+
+  /** Null while it is down. */
+  get status(): RaftStatus | null {
+    return this.#life?.core.status ?? null;
+  }
+
+  /** The bytes of the state machine as it is now. */
+  stateBytes(): Uint8Array | null {
+    return this.#life?.machine.snapshot() ?? null;
+  }
+
+  start(): void {
+    const { id, disk, options, machine, timeline, random, checker, tampering, trace } = this.#parts;
+    if (this.#life !== null || disk.lost) return;
+    const stored = disk.storage.recover();
+    const recovered = tampering.recovered?.(id, stored) ?? stored;
+    const clockOffset = random.integer(0, 1_000_000);
+    trace(`start ${id} term ${recovered.hardState.term} commit ${recovered.hardState.commit}`);
+    checker.started(id, recovered);
+    const core = new RaftCore({ id, options, ...recovered, random: () => random.next(), now: clockOffset });
+    this.#life = {
+      core,
+      machine: machine(),
+      bootedAt: timeline.now,
+      clockOffset,
+      clockRate: random.integer(980, 1_020) / 1_000,
+      snapshotIndex: recovered.snapshot?.meta.last.index ?? 0,
+      claims: [core.status],
+      isDrainScheduled: false,
+      armedAt: Number.POSITIVE_INFINITY,
+    };
+    this.#drain(this.#life);
+  }
+
+  crash(): void {
+    if (this.#life === null) return;
+    this.#life = null;
+    this.#inbox = null;
+    this.#parts.checker.stopped(this.id);
+    this.disk.crash();
+  }
+
+  loseDisk(): void {
+    this.crash();
+    this.disk.lose();
+  }
+
+  pause(): void {
+    if (this.#life !== null) this.#inbox ??= [];
+  }
+
+  resume(): void {
+    const waiting = this.#inbox ?? [];
+    this.#inbox = null;
+    for (const run of waiting) run();
+  }
+
+  deliver(message: Message): void {
+    this.#enter((life) => {
+      const messages = this.#parts.tampering.received?.(message) ?? [message];
+      for (const one of messages) life.core.step(one, this.#now(life));
+    });
+  }
+
+  propose(payload: Uint8Array): ProposeResult | null {
+    return this.#enter((life) => life.core.propose(payload, this.#now(life)));
+  }
+
+  changeConfiguration(target: Membership): ChangeResult | null {
+    return this.#enter((life) => life.core.changeConfiguration(target, this.#now(life)));
+  }
+
+  /** Runs one step of the present life; a paused process takes it later, a dead one never. */
+  #enter<T>(step: (life: Incarnation) => T): T | null {
+    const life = this.#life;
+    if (life === null) return null;
+    if (this.#inbox !== null) {
+      if (this.#inbox.length < INBOX_MESSAGES_MAX) this.#inbox.push(() => this.#resumeStep(life, step));
+      return null;
+    }
+    this.steps++;
+    const result = step(life);
+    life.claims.push(life.core.status);
+    if (this.#parts.drainsLate) this.#drainLater(life);
+    else this.#drain(life);
+    return result;
+  }
+
+  #drainLater(life: Incarnation): void {
+    if (life.isDrainScheduled) return;
+    life.isDrainScheduled = true;
+    this.#parts.timeline.after(0, () => {
+      life.isDrainScheduled = false;
+      if (life !== this.#life) return;
+      if (this.#inbox === null) this.#drain(life);
+      else this.#inbox.push(() => life === this.#life && this.#drain(life));
+    });
+  }
+
+  #resumeStep<T>(life: Incarnation, step: (life: Incarnation) => T): void {
+    if (life === this.#life) this.#enter(step);
+  }
+
+  #drain(life: Incarnation): void {
+    const { id, checker, tampering } = this.#parts;
+    for (;;) {
+      const taken = life.core.takeEffects();
+      const effects = tampering.effects?.(id, taken, life.core) ?? taken;
+      checker.stepped(id, effects, life.claims);
+      life.claims = [];
+      this.#traceTransition(effects);
+      for (const message of effects.send) this.#send(message);
+      if (effects.persist !== null) this.#write(life, effects.persist);
+      if (effects.restore !== null) this.#restore(life, effects.restore);
+      this.#apply(life, effects);
+      checker.settled(id);
+      const quiet =
+        effects.send.length === 0 &&
+        effects.persist === null &&
+        effects.restore === null &&
+        effects.apply.length === 0;
+      if (quiet) break;
+    }
+    // It walks the whole log: at every step it would cost more than everything else together.
+    if (this.steps % INVARIANT_STEPS === 0) life.core.assertInvariants();
+    this.#arm(life);
+  }
+
+  #write(life: Incarnation, persist: Persist): void {
+    this.disk.write(persist, () => {
+      if (life !== this.#life) return;
+      // A paused process hears of its write later, and only then sends what waits for it.
+      this.#enterAlways((alive) => {
+        for (const message of persist.thenSend) this.#send(message);
+        alive.core.persisted(persist.seq, this.#now(alive));
+      });
+    });
+  }
+
+  /** As `#enter`, for what no full socket buffer can lose. */
+  #enterAlways(step: (life: Incarnation) => void): void {
+    const life = this.#life;
+    if (life === null) return;
+    if (this.#inbox !== null) this.#inbox.push(() => this.#resumeStep(life, step));
+    else this.#enter(step);
+  }
+
+  #restore(life: Incarnation, snapshot: Snapshot): void {
+    this.#parts.checker.restoring(this.id, snapshot);
+    life.machine.restore(snapshot.data);
+    life.snapshotIndex = snapshot.meta.last.index;
+    this.#parts.trace(`restore ${this.id} ${life.snapshotIndex}`);
+    // What a state machine restores it must also be able to write again, byte for byte.
+    this.#parts.checker.snapshotTaken(this.id, { ...snapshot, data: life.machine.snapshot() });
+  }
+
+  #apply(life: Incarnation, effects: Effects): void {
+    for (const entry of effects.apply) {
+      this.#parts.checker.applying(this.id, entry);
+      if (entry.kind === 'command') life.machine.apply(entry);
+    }
+    const last = effects.apply.at(-1);
+    if (last === undefined) return;
+    life.core.applied(last.index);
+    life.claims.push(life.core.status);
+    if (last.index - life.snapshotIndex < this.#parts.snapshotEntries) return;
+    const snapshot = { meta: life.core.snapshotMeta(), data: life.machine.snapshot() };
+    life.snapshotIndex = last.index;
+    this.#parts.trace(`snapshot ${this.id} ${last.index}`);
+    this.#parts.checker.snapshotTaken(this.id, snapshot);
+    life.core.compact(snapshot);
+    life.claims.push(life.core.status);
+  }
+
+  #send(message: Message): void {
+    this.#parts.checker.sending(message);
+    this.#parts.send(message);
+  }
+
+  #traceTransition({ transition }: Effects): void {
+    if (transition === null) return;
+    const { role, term, leader } = transition;
+    this.#parts.trace(`${role} ${this.id} term ${term} leader ${leader ?? 'none'}`);
+  }
+
+  #now(life: Incarnation): number {
+    return life.clockOffset + (this.#parts.timeline.now - life.bootedAt) * life.clockRate;
+  }
+
+  /** One timer: an earlier deadline replaces it, a later one lets it fire and arm itself again. */
+  #arm(life: Incarnation): void {
+    const { timeline } = this.#parts;
+    const deadline = life.core.deadline();
+    if (deadline === Number.POSITIVE_INFINITY) return;
+    const due = life.bootedAt + Math.ceil((deadline - life.clockOffset) / life.clockRate);
+    const at = Math.max(due, timeline.now + 1);
+    if (at >= life.armedAt) return;
+    life.armedAt = at;
+    timeline.at(at, () => {
+      if (life !== this.#life || life.armedAt !== at) return;
+      life.armedAt = Number.POSITIVE_INFINITY;
+      this.#enterAlways((alive) => alive.core.tick(this.#now(alive)));
+    });
+  }
+}

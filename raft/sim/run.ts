@@ -1,0 +1,207 @@
+/**
+ * One seed, from its first event to its verdict. Two phases: first faults strike while clients write and every rule is
+ * checked at every step; then everything is healed, and the cluster must come back by itself: one leader within five
+ * election timeouts, no membership change left half done, a new write committed and applied by every member, all logs
+ * and states equal.
+ *
+ * The state machine is the caller's choice: it is run on every replica and its snapshots are compared byte for byte.
+ */
+
+import { InvariantError } from '../core/types.ts';
+import type { StateMachine } from '../runtime/state-machine.ts';
+import { SimulatedCluster } from './cluster.ts';
+import { check, ViolationError } from './facts.ts';
+import { Nemesis } from './nemesis.ts';
+import { Random } from './random.ts';
+import { RegisterMachine } from './register-machine.ts';
+import type { SimulatedReplica, Tampering } from './replica.ts';
+import { drawSwarm, type SwarmParameters } from './swarm.ts';
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** Length of the first phase, in ticks of TICK_MS. */
+  readonly ticks: number;
+  readonly machine?: () => StateMachine<unknown>;
+  /** A command for the machine; `count` is how many were made before. */
+  readonly command?: (random: Random, count: number) => Uint8Array;
+  readonly onTrace?: (line: string) => void;
+  /** For checking the checker. */
+  readonly tampering?: Tampering;
+  /** Replaces what the seed would draw. */
+  readonly swarm?: Partial<SwarmParameters>;
+}
+
+export interface Violation {
+  readonly rule: string;
+  readonly message: string;
+  /** Milliseconds since the start of the run. */
+  readonly time: number;
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly traceHash: string;
+  readonly steps: number;
+  readonly committed: number;
+  readonly virtualMs: number;
+  /** How often each kind of fault happened. */
+  readonly faults: Readonly<Record<string, number>>;
+  readonly violation: Violation | null;
+}
+
+export const TICK_MS = 10;
+const CONVERGENCE_MS = 60_000;
+
+export function simulate(options: SimulationOptions): SimulationResult {
+  return new Simulation(options).run();
+}
+
+class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #swarm: SwarmParameters;
+  readonly #cluster: SimulatedCluster;
+  readonly #nemesis: Nemesis;
+  readonly #client: Random;
+  #proposals = 0;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    const random = new Random(options.seed);
+    this.#swarm = { ...drawSwarm(random.fork()), ...options.swarm };
+    const hooks = {
+      machine: options.machine ?? (() => new RegisterMachine()),
+      tampering: options.tampering ?? {},
+      onTrace: options.onTrace ?? (() => {}),
+    };
+    this.#cluster = new SimulatedCluster(this.#swarm.cluster, hooks, random.fork());
+    this.#nemesis = new Nemesis(this.#cluster, this.#swarm, random.fork());
+    this.#client = random.fork();
+  }
+
+  run(): SimulationResult {
+    const violation = this.#violation();
+    const { network, timeline, checker } = this.#cluster;
+    return {
+      seed: this.#options.seed,
+      traceHash: this.#cluster.traceHash(),
+      steps: this.#cluster.steps,
+      committed: checker.facts.lastCommitted.index,
+      virtualMs: timeline.now,
+      faults: { ...network.counts, ...Object.fromEntries(this.#nemesis.counts) },
+      violation,
+    };
+  }
+
+  #violation(): Violation | null {
+    try {
+      this.#safetyPhase();
+      this.#livenessPhase();
+      return null;
+    } catch (error) {
+      const time = this.#cluster.timeline.now;
+      if (error instanceof ViolationError) return { rule: error.rule, message: error.message, time };
+      if (error instanceof InvariantError)
+        return { rule: 'assertion', message: error.stack ?? error.message, time };
+      throw error;
+    }
+  }
+
+  #safetyPhase(): void {
+    this.#nemesis.start();
+    this.#writeForever();
+    this.#cluster.timeline.runUntil(this.#options.ticks * TICK_MS);
+  }
+
+  #writeForever(): void {
+    this.#cluster.timeline.after(this.#client.integer(1, this.#swarm.proposeEveryMsMax), () => {
+      if (this.#cluster.timeline.now >= this.#options.ticks * TICK_MS) return;
+      const leaders = this.#cluster.up.filter((replica) => replica.status?.role === 'leader');
+      const target = this.#client.pick(leaders);
+      if (target !== undefined) this.#propose(target);
+      this.#writeForever();
+    });
+  }
+
+  /** The index that the command stands at, or null when it was refused. */
+  #propose(target: SimulatedReplica): number | null {
+    const command = this.#options.command ?? RegisterMachine.command;
+    const result = target.propose(command(this.#client, this.#proposals++));
+    if (result?.kind !== 'appended') return null;
+    this.#cluster.trace(`propose ${target.id} ${result.id.index}@${result.id.term}`);
+    return result.id.index;
+  }
+
+  #livenessPhase(): void {
+    this.#nemesis.heal();
+    const electionMs = 5 * this.#swarm.cluster.options.electionTimeoutMsMax;
+    this.#within(electionMs, 'one leader within five election timeouts', () => this.#ruler() !== null);
+    this.#within(CONVERGENCE_MS, 'a membership change comes to its end', () => {
+      return this.#ruler()?.status?.configuration.outgoing.length === 0;
+    });
+    let written: number | null = null;
+    this.#within(CONVERGENCE_MS, 'a new write commits and reaches everybody', () => {
+      const ruler = this.#ruler();
+      if (ruler === null) return false;
+      written ??= this.#propose(ruler);
+      return written !== null && this.#isEverywhere(ruler, written);
+    });
+    const ruler = this.#ruler();
+    check(ruler !== null, 'a leader stays', () => 'the leader went away without a fault');
+    this.#compareStates(ruler);
+  }
+
+  #within(ms: number, rule: string, condition: () => boolean): void {
+    const { timeline } = this.#cluster;
+    const deadline = timeline.now + ms;
+    while (timeline.now < deadline) {
+      if (condition()) return;
+      timeline.runUntil(timeline.now + TICK_MS);
+    }
+    check(condition(), rule, () => this.#cluster.up.map(describe).join('; '));
+  }
+
+  /** The one leader, once no reachable voter of its own configuration is in another term or follows another. */
+  #ruler(): SimulatedReplica | null {
+    const leader = this.#cluster.leader;
+    const status = leader?.status;
+    if (!leader || !status) return null;
+    const { voters, outgoing } = status.configuration;
+    const followers = this.#cluster.up.filter(({ id }) => voters.includes(id) || outgoing.includes(id));
+    const agreed = followers.every((replica) => {
+      return replica.status?.leader === leader.id && replica.status.term === status.term;
+    });
+    return agreed ? leader : null;
+  }
+
+  #isEverywhere(ruler: SimulatedReplica, index: number): boolean {
+    return this.#members(ruler).every((replica) => {
+      const { last, applied } = this.#cluster.checker.logOf(replica.id);
+      return applied.index >= index && applied.index === last.index;
+    });
+  }
+
+  #compareStates(ruler: SimulatedReplica): void {
+    const logs = this.#cluster.checker;
+    const expected = logs.logOf(ruler.id).last;
+    const state = ruler.stateBytes();
+    for (const replica of this.#members(ruler)) {
+      const { last } = logs.logOf(replica.id);
+      check(last.hash === expected.hash && last.index === expected.index, 'logs are equal in the end', () => {
+        return `replica ${replica.id} ends at ${last.index}, leader ${ruler.id} at ${expected.index}`;
+      });
+      const bytes = replica.stateBytes();
+      const equal = state !== null && bytes !== null && Buffer.compare(bytes, state) === 0;
+      check(equal, 'equal state', () => `replicas ${replica.id} and ${ruler.id} end in different states`);
+    }
+  }
+
+  #members(ruler: SimulatedReplica): SimulatedReplica[] {
+    const { voters, learners } = this.#cluster.checker.logOf(ruler.id).configuration;
+    return this.#cluster.up.filter(({ id }) => voters.includes(id) || learners.includes(id));
+  }
+}
+
+function describe({ id, status }: SimulatedReplica): string {
+  const { role, term, leader, commit, last } = status ?? {};
+  return `${id} ${role} t${term} leader ${leader} commit ${commit} last ${last?.index}`;
+}
