@@ -98,7 +98,12 @@ export class Agent {
 
   /** Runs one command to its end, whatever the exit code. */
   cli(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    return this.host.tryRun(commandLine(args), { ...options, env: { ...this.env, ...options.env } });
+    return this.host.tryRun(this.commandLine(args), { ...options, env: { ...this.env, ...options.env } });
+  }
+
+  /** What `cli` runs, to be put below another program. */
+  commandLine(args: readonly string[]): readonly string[] {
+    return [process.execPath, ...NODE_FLAGS, executable(), ...args];
   }
 
   /** Runs one command that must succeed and parses its JSON document. */
@@ -142,7 +147,10 @@ export class Agent {
 
   /** Starts a command that stays, without waiting for anything. */
   start(args: readonly string[], options: RunOptions = {}): Program {
-    this.#program = this.host.start(commandLine(args), { ...options, env: { ...this.env, ...options.env } });
+    this.#program = this.host.start(this.commandLine(args), {
+      ...options,
+      env: { ...this.env, ...options.env },
+    });
     return this.#program;
   }
 
@@ -202,10 +210,6 @@ export class Agent {
   #document<T>(program: Program): Promise<T> {
     return program.until<T>(() => parseWhole(program.stdout), 'it was ready', 90_000);
   }
-}
-
-function commandLine(args: readonly string[]): readonly string[] {
-  return [process.execPath, ...NODE_FLAGS, executable(), ...args];
 }
 
 /** What package.json names as the executable, of the last build. */
