@@ -60,8 +60,8 @@ describe('reading', () => {
     expect(cidr('10.5.0.0/16')).toBe('10.5.0.0/16');
   });
   it('takes one of the listed values, and text by its pattern', () => {
-    expect(oneOf('a', 1)(1)).toBe(1);
-    expect(() => oneOf('a', 1)('1')).toThrow('not one of a, 1');
+    expect(oneOf(1, 2)(2)).toBe(2);
+    expect(() => oneOf(1, 2)('1')).toThrow('not one of 1, 2');
     expect(() => text(/^a+$/)('b')).toThrow(DecodeError);
   });
   it('refuses bytes that are too many, no UTF-8, no JSON', () => {

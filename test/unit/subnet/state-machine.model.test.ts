@@ -1,0 +1,219 @@
+/** What must hold after every command, whatever the commands are: the promises about leases, and determinism. */
+import fc from 'fast-check';
+import { expect, it, vi } from 'vitest';
+import type { Command } from '../../../src/subnet/command.ts';
+import { decodeCommand, encodeCommand, UnknownCommandError } from '../../../src/subnet/command.ts';
+import { type CommandResult, decodeResult, encodeResult } from '../../../src/subnet/command-result.ts';
+import { type ClusterState, decodeState } from '../../../src/subnet/state.ts';
+import { SubnetStateMachine } from '../../../src/subnet/state-machine.ts';
+import { CONFIGS, command, steps } from './arbitraries.ts';
+import { bootstrapCommand, DAY_MS, entry, joinCommand, Replica } from './samples.ts';
+
+/** They take seconds, and the machine may have other work. */
+vi.setConfig({ testTimeout: 120_000 });
+
+function begin(): Replica {
+  const replica = new Replica();
+  const [config = bootstrapCommand().config] = CONFIGS;
+  replica.expect('joined', bootstrapCommand({ config }));
+  for (let n = 2; n <= 5; n++) replica.expect('joined', joinCommand(n));
+  return replica;
+}
+
+/** First and last address as numbers; written apart from the program's own arithmetic on purpose. */
+function bounds(cidr: string): readonly [number, number] {
+  const [base = '', length = ''] = cidr.split('/');
+  const first = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+  return [first, first + 2 ** (32 - Number(length)) - 1];
+}
+
+function overlap(a: string, b: string): boolean {
+  const [firstA, lastA] = bounds(a);
+  const [firstB, lastB] = bounds(b);
+  return firstA <= lastB && firstB <= lastA;
+}
+
+/** Plainer and faster than expect, which is called some thousand times a run here. */
+function must(condition: boolean, what: string): void {
+  if (!condition) throw new Error(what);
+}
+
+function checkState(state: ClusterState): void {
+  const subnets = [...state.leases.keys()];
+  for (const [i, a] of subnets.entries()) {
+    for (const b of subnets.slice(i + 1)) must(!overlap(a, b), `leases ${a} and ${b} overlap`);
+    for (const b of state.released.keys()) must(!overlap(a, b), `lease ${a} and released ${b} overlap`);
+  }
+  const reserved = [...state.reservations.keys()];
+  for (const [i, a] of reserved.entries())
+    for (const b of reserved.slice(i + 1)) must(!overlap(a, b), `reservations ${a} and ${b} overlap`);
+  const standing = [...state.leases.values()].filter((lease) => lease.state !== 'draining');
+  must(new Set(standing.map((lease) => lease.nodeId)).size === standing.length, 'two leases of one node');
+  for (const [subnet, lease] of state.leases) {
+    must(lease.subnet === subnet, `${lease.subnet} stands under ${subnet}`);
+    must(state.members.has(lease.nodeId), `${subnet} belongs to no member`);
+  }
+  const members = [...state.members.values()];
+  for (const key of ['name', 'address', 'replicaId', 'nodeId'] as const)
+    must(new Set(members.map((one) => one[key])).size === members.length, `two members with one ${key}`);
+  for (const one of members) must(one.replicaId < state.nextReplicaId, `${one.replicaId} was not minted`);
+}
+
+/** A lease changes hands only by a command that says so. */
+function checkMoves(before: ClusterState, after: ClusterState, cause: Command, result: CommandResult): void {
+  for (const [subnet, old] of before.leases) {
+    const now = after.leases.get(subnet);
+    if (now?.nodeId === old.nodeId) continue;
+    const given =
+      (cause.kind === 'release' && cause.nodeId === old.nodeId && cause.subnet === subnet) ||
+      (cause.kind === 'member-remove' && cause.nodeId === old.nodeId);
+    const reused =
+      result.kind === 'acquired' &&
+      result.reusedFrom === old.nodeId &&
+      result.lease.subnet === subnet &&
+      old.state === 'absent' &&
+      old.expiresAt + 7 * DAY_MS <= after.time;
+    must(given || reused, `${subnet} left ${old.nodeId} by ${cause.kind}`);
+  }
+  for (const [subnet, now] of after.leases)
+    if (!before.leases.has(subnet))
+      must(cause.kind === 'acquire' && cause.nodeId === now.nodeId, `${subnet} appeared by ${cause.kind}`);
+  for (const id of before.members.keys())
+    must(cause.kind === 'member-remove' || after.members.has(id), `${id} vanished by ${cause.kind}`);
+}
+
+function unnumbered(state: ClusterState): ClusterState {
+  return { ...state, index: 0 };
+}
+
+it('keeps its promises through any run of commands', () => {
+  const kinds = new Map<string, number>();
+  fc.assert(
+    fc.property(steps, (run) => {
+      const replica = begin();
+      for (const step of run) {
+        const before = replica.state;
+        const one = step(before);
+        const result = replica.apply(one);
+        const after = replica.state;
+        kinds.set(result.kind, (kinds.get(result.kind) ?? 0) + 1);
+        checkState(after);
+        checkMoves(before, after, one, result);
+        must(after.time === Math.max(before.time, one.time), 'time went its own way');
+        if (result.kind === 'refused') {
+          expect(unnumbered(after)).toEqual(unnumbered({ ...before, time: after.time }));
+          must(/^[A-Z].*\.$/.test(result.refusal.text), `no sentence: ${result.refusal.text}`);
+        }
+        expect(decodeResult(encodeResult(result))).toEqual(result);
+      }
+    }),
+    { numRuns: 300 },
+  );
+  // Every kind of result was met, or the run above proves little.
+  expect([...kinds.keys()].sort()).toEqual([
+    'acquired',
+    'attributes-updated',
+    'config-set',
+    'joined',
+    'marked-absent',
+    'member-removed',
+    'member-updated',
+    'refused',
+    'released',
+    'renewed',
+    'reserved',
+    'token-created',
+    'token-revoked',
+    'unreserved',
+  ]);
+});
+
+it('gives a repeated request the same answer and changes nothing', () => {
+  fc.assert(
+    fc.property(steps, (run) => {
+      const replica = begin();
+      for (const step of run) {
+        const one = step(replica.state);
+        const first = replica.apply(one);
+        if (first.kind !== 'joined' && first.kind !== 'acquired') continue;
+        const { state } = replica;
+        const again = replica.apply(one);
+        expect({ ...again, reusedFrom: null }).toEqual({ ...first, reusedFrom: null });
+        expect(unnumbered(replica.state)).toEqual(unnumbered(state));
+      }
+    }),
+    { numRuns: 100 },
+  );
+});
+
+it('is the same on a replica that started from a snapshot', () => {
+  fc.assert(
+    fc.property(steps, fc.nat({ max: 60 }), (run, cut) => {
+      const one = begin();
+      for (const step of run.slice(0, cut)) one.apply(step(one.state));
+      const two = one.fromSnapshot();
+      expect(two.machine.snapshot()).toEqual(one.machine.snapshot());
+      for (const step of run.slice(cut)) {
+        const cause = step(one.state);
+        expect(two.apply(cause)).toEqual(one.apply(cause));
+      }
+      expect(two.machine.snapshot()).toEqual(one.machine.snapshot());
+      expect(two.state).toEqual(one.state);
+    }),
+    { numRuns: 150 },
+  );
+});
+
+it('restores only what it wrote, and keeps its state otherwise', () => {
+  const replica = begin();
+  const bytes = replica.machine.snapshot();
+  const text = new TextDecoder().decode(bytes);
+  const encode = (changed: string) => new TextEncoder().encode(changed);
+  for (const bad of [
+    '',
+    '{}',
+    text.slice(1),
+    ` ${text}`,
+    text.replace('"epoch":1', '"epoch":0'),
+    text.replace('"formatVersion":1', '"formatVersion":2'),
+    text.replace('"featureLevel":1', '"featureLevel":2'),
+    text.replace('"leases":[]', '"leases":{}'),
+    text.replace('"answers"', '"answerz"'),
+    text.replace('"epoch":1', '"epoch":1.0'),
+  ])
+    expect(() => replica.machine.restore(encode(bad)), bad.slice(0, 40)).toThrow();
+  expect(replica.machine.snapshot()).toEqual(bytes);
+  const empty = new SubnetStateMachine();
+  expect(decodeState(empty.snapshot())).toBeNull();
+  replica.machine.restore(empty.snapshot());
+  expect(replica.machine.state).toBeNull();
+});
+
+it('throws UnknownCommandError and nothing else, whatever the payload', () => {
+  const replica = begin();
+  const before = replica.state;
+  const damaged = command.chain((one) => {
+    const text = new TextDecoder().decode(encodeCommand(one));
+    return fc
+      .tuple(fc.nat({ max: text.length }), fc.nat({ max: 5 }), fc.string({ maxLength: 5 }))
+      .map(([from, length, insert]) =>
+        new TextEncoder().encode(text.slice(0, from) + insert + text.slice(from + length)),
+      );
+  });
+  const json = fc.jsonValue().map((value) => new TextEncoder().encode(JSON.stringify(value)));
+  const deep = new TextEncoder().encode(
+    `{"version":1,"kind":"set-config","time":1,"expectedRevision":1,"moveLeases":true,"config":${'['.repeat(200_000)}${']'.repeat(200_000)}}`,
+  );
+  const check = (payload: Uint8Array) => {
+    const machine = new SubnetStateMachine();
+    machine.restore(replica.machine.snapshot());
+    try {
+      machine.apply(entry(payload, 9));
+    } catch (error) {
+      expect(error).toBeInstanceOf(UnknownCommandError);
+      expect(machine.state).toEqual(before);
+    }
+  };
+  fc.assert(fc.property(fc.oneof(fc.uint8Array(), json, damaged), check), { numRuns: 2_000 });
+  expect(() => decodeCommand(deep)).toThrow(UnknownCommandError);
+});
