@@ -45,9 +45,9 @@ export function requestsOf(op: Op, indexOf: IndexOf): readonly Body[] | null {
   };
   switch (op.kind) {
     case 'device-create':
-      return [createDevice(op.device), changeDevice(op.device, op.alias)];
+      return [createDevice(op.device), setUpDevice(op.device, op.alias)];
     case 'device-change':
-      return [changeDevice(op.device, op.alias)];
+      return [changeVxlan(op.device), setUpDevice(op.device, op.alias)];
     case 'device-delete':
       return [deleteDevice(op.name)];
     case 'address-add': {
@@ -97,7 +97,20 @@ function createDevice(device: VxlanDevice): Body {
   };
 }
 
-function changeDevice(device: VxlanDevice, alias: string): Body {
+function changeVxlan(device: VxlanDevice): Body {
+  return {
+    type: RTM.newLink,
+    flags: 0,
+    write: (writer) => {
+      linkHeader(writer, 0);
+      writer.attributeText(IFLA.ifname, device.name);
+      vxlanInfo(writer, device, () => undefined);
+    },
+  };
+}
+
+/** What every interface has. In one message with vxlan's own the kernel refuses a change of the MTU. */
+function setUpDevice(device: VxlanDevice, alias: string): Body {
   return {
     type: RTM.newLink,
     flags: 0,
@@ -107,7 +120,6 @@ function changeDevice(device: VxlanDevice, alias: string): Body {
       writer.attribute(IFLA.address, macToBytes(device.mac));
       writer.attributeU32(IFLA.mtu, device.mtu);
       writer.attributeText(IFLA.ifalias, alias);
-      vxlanInfo(writer, device, () => undefined);
     },
   };
 }
