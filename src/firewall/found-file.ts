@@ -1,7 +1,7 @@
 /**
  * What this host looked like before us: old values of sysctls, and which parts of the filter table were missing. Kept
- * in one small file in the run directory, which like the kernel's state does not survive a reboot, and written before
- * the change it tells of, so that whoever removes our rules can put back what was there, also after a kill.
+ * in one small file, written before the change it tells of, so that whoever removes our rules can put back what was
+ * there, also after a kill. It is about the kernel as it runs: after a reboot it says nothing.
  */
 import { unlink } from 'node:fs/promises';
 import { readFileBounded, writeFileAtomic } from '../config/atomic-file.ts';
@@ -35,23 +35,25 @@ export const NOTHING_FOUND: Found = {
   filter: { dockerUserMissing: false, userJumpMissing: false, forwardPolicyAccept: false },
 };
 
-export async function readFound(path: string): Promise<Found> {
+/** `bootId` is the kernel's, of the boot that is running. */
+export async function readFound(path: string, bootId: string): Promise<Found> {
   const bytes = await readFileBounded(path, FILE_BYTES_MAX);
   if (bytes === undefined) return NOTHING_FOUND;
   try {
-    return foundFile(parseJsonBytes(bytes, FILE_BYTES_MAX));
+    const { bootId: writtenIn, ...found } = foundFile(parseJsonBytes(bytes, FILE_BYTES_MAX));
+    return writtenIn === bootId ? found : NOTHING_FOUND;
   } catch (cause) {
     if (!(cause instanceof DecodeError)) throw cause;
-    const sentence = `${path}, which says how the firewall of this host was found, is damaged: ${cause.message}.`;
+    const sentence = `${path}, which holds what the firewall of this host was before, is damaged: ${cause.message}.`;
     const fix =
       'Delete it; the forwarding policy and sysctls that were in force before will not be put back.';
     throw new TsflannelError(refuse('damaged-firewall-file', EXIT.failed, sentence, fix), { cause });
   }
 }
 
-export async function writeFound(path: string, found: Found): Promise<void> {
-  const content = `${canonicalJson({ formatVersion: FORMAT_VERSION, ...found })}\n`;
-  await writeFileAtomic(path, content, { mode: 0o600, parentMode: 0o755 });
+export async function writeFound(path: string, bootId: string, found: Found): Promise<void> {
+  const content = `${canonicalJson({ formatVersion: FORMAT_VERSION, bootId, ...found })}\n`;
+  await writeFileAtomic(path, content, { mode: 0o600 });
 }
 
 export async function forgetFound(path: string): Promise<void> {
@@ -66,9 +68,13 @@ const filter: Parser<FilterFound> = record((fields) => ({
   forwardPolicyAccept: fields.get('forwardPolicyAccept', boolean),
 }));
 
-const foundFile: Parser<Found> = record((fields) => {
+const foundFile: Parser<Found & { readonly bootId: string }> = record((fields) => {
   fields.get('formatVersion', oneOf(FORMAT_VERSION));
-  return { sysctls: fields.get('sysctls', sysctls), filter: fields.get('filter', filter) };
+  return {
+    bootId: fields.get('bootId', text(/^[0-9a-f-]{0,36}$/)),
+    sysctls: fields.get('sysctls', sysctls),
+    filter: fields.get('filter', filter),
+  };
 });
 
 function sysctls(value: unknown): Readonly<Record<string, string>> {

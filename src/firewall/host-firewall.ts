@@ -2,16 +2,18 @@
  * The firewall of this host: our nftables table, our part of iptables' filter table and the sysctls, in the order that
  * never leaves a gap: forwarding is turned on after its guard stands, and off before the guard falls. Looks at the
  * kernel at each call and remembers nothing that it could read there; what was found before us is in a file. An
- * unchanged host costs two short processes and five reads. Calls are served one after the other.
+ * unchanged host costs two short processes and a handful of reads. Calls are served one after the other.
  */
+import type { Log } from '../observe/log.ts';
 import { type Exec, exec } from './exec.ts';
-import { engineWasHere } from './filter-table.ts';
+import { engineWasHere, type FilterFound } from './filter-table.ts';
 import type { Firewall, FirewallConfig } from './firewall.ts';
 import { type Found, forgetFound, readFound, writeFound } from './found-file.ts';
 import { Iptables } from './iptables.ts';
 import { Nftables } from './nftables.ts';
 import { forwardChainRules, nftRuleset } from './rules.ts';
 import {
+  BOOT_ID,
   FORWARDING,
   forwardingChange,
   procSysctls,
@@ -22,14 +24,21 @@ import {
 } from './sysctl.ts';
 
 export interface HostFirewallOptions {
-  /** In the run directory: it must not survive a reboot. */
-  readonly foundFile: string;
+  /** What was found before us; the directory exists. */
+  readonly stateFile: string;
+  readonly log: Log;
+  /** Instead of this process's own namespace. */
   readonly exec?: Exec;
   readonly sysctls?: Sysctls;
 }
 
-export class HostFirewall implements Firewall {
-  readonly #foundFile: string;
+export function createFirewall(options: HostFirewallOptions): Firewall {
+  return new HostFirewall(options);
+}
+
+class HostFirewall implements Firewall {
+  readonly #stateFile: string;
+  readonly #log: Log;
   readonly #sysctls: Sysctls;
   readonly #nftables: Nftables;
   readonly #iptables: Iptables;
@@ -37,7 +46,8 @@ export class HostFirewall implements Firewall {
 
   constructor(options: HostFirewallOptions) {
     const run = options.exec ?? exec;
-    this.#foundFile = options.foundFile;
+    this.#stateFile = options.stateFile;
+    this.#log = options.log;
     this.#sysctls = options.sysctls ?? procSysctls;
     this.#nftables = new Nftables(run);
     this.#iptables = new Iptables(run);
@@ -52,47 +62,56 @@ export class HostFirewall implements Firewall {
   }
 
   async #apply(config: FirewallConfig): Promise<boolean> {
-    const found = await readFound(this.#foundFile);
+    const { sysctls, filter: found } = await this.#found();
     const forwarding = await forwardingChange(this.#sysctls);
-    const guard = forwarding.length > 0 || FORWARDING in found.sysctls;
-    const wanted = {
-      rules: config.forwardRules ? forwardChainRules(config) : null,
-      dropPolicy: guard,
-    };
-    const keep = (filter: Found['filter']): Promise<void> => this.#keep({ ...found, filter });
+    const guard = forwarding.length > 0 || FORWARDING in sysctls;
+    const rules = config.forwardRules ? forwardChainRules(config) : null;
+    const keep = (filter: FilterFound): Promise<void> => this.#keep({ sysctls, filter });
     const nft = await this.#nftables.apply(nftRuleset(config, guard));
-    const iptables = await this.#iptables.apply(wanted, { found: found.filter, keep });
-    const loose = await reversePathChanges(this.#sysctls, [
-      config.iface,
-      ...(config.vxlan === null ? [] : [config.vxlan.device]),
-    ]);
-    const changes = [...forwarding, ...loose];
+    const iptables = await this.#iptables.apply({ rules, dropPolicy: guard }, { found, keep });
+    if (nft)
+      this.#log.info('nftables-written', 'The nftables table tsflannel was missing or different and is set.');
+    if (iptables)
+      this.#log.info('iptables-written', 'Our iptables rules were missing or different and are set.');
+    const device = config.vxlan === null ? [] : [config.vxlan.device];
+    const changes = [...forwarding, ...(await reversePathChanges(this.#sysctls, [config.iface, ...device]))];
     await this.#set(changes);
     return nft || iptables || changes.length > 0;
   }
 
   async #set(changes: readonly SysctlChange[]): Promise<void> {
     if (changes.length === 0) return;
-    const found = await readFound(this.#foundFile);
+    const found = await this.#found();
     const old = Object.fromEntries(changes.map(({ key, from }) => [key, from]));
     // The first value that was found is the one to go back to.
     await this.#keep({ ...found, sysctls: { ...old, ...found.sysctls } });
-    for (const { key, to } of changes) await this.#sysctls.write(key, to);
+    for (const { key, from, to } of changes) {
+      await this.#sysctls.write(key, to);
+      this.#log.info('sysctl-written', `/proc/sys/${key} was ${from} and is ${to}.`);
+    }
   }
 
   async #remove(): Promise<void> {
-    const { sysctls, filter } = await readFound(this.#foundFile);
+    const { sysctls, filter } = await this.#found();
     const table = await this.#iptables.read();
     const { [FORWARDING]: _, ...others } = sysctls;
     // An engine that came after us relies on forwarding as it found it, and would have set the same policy.
     await restoreSysctls(this.#sysctls, engineWasHere(table) ? others : sysctls);
     await this.#iptables.remove(table, filter);
     await this.#nftables.remove();
-    await forgetFound(this.#foundFile);
+    await forgetFound(this.#stateFile);
   }
 
-  #keep(found: Found): Promise<void> {
-    return writeFound(this.#foundFile, found);
+  async #found(): Promise<Found> {
+    return readFound(this.#stateFile, await this.#bootId());
+  }
+
+  async #keep(found: Found): Promise<void> {
+    await writeFound(this.#stateFile, await this.#bootId(), found);
+  }
+
+  async #bootId(): Promise<string> {
+    return (await this.#sysctls.read(BOOT_ID)) ?? '';
   }
 
   #next<T>(work: () => Promise<T>): Promise<T> {

@@ -7,6 +7,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 
 export const FORWARDING = 'net/ipv4/ip_forward';
+/** Never written. */
+export const BOOT_ID = 'kernel/random/boot_id';
 
 /** Loose: the source must be reachable, by whatever interface. */
 const LOOSE = '2';
