@@ -53,7 +53,7 @@ export async function readFound(path: string, bootId: string): Promise<Found> {
 
 export async function writeFound(path: string, bootId: string, found: Found): Promise<void> {
   const content = `${canonicalJson({ formatVersion: FORMAT_VERSION, bootId, ...found })}\n`;
-  await writeFileAtomic(path, content, { mode: 0o600 });
+  await writeFileAtomic(path, content, { mode: 0o600, parentMode: 0o755 });
 }
 
 export async function forgetFound(path: string): Promise<void> {

@@ -4,7 +4,6 @@
  * kernel at each call and remembers nothing that it could read there; what was found before us is in a file. An
  * unchanged host costs two short processes and a handful of reads. Calls are served one after the other.
  */
-import type { Log } from '../observe/log.ts';
 import { type Exec, exec } from './exec.ts';
 import { engineWasHere, type FilterFound } from './filter-table.ts';
 import type { Firewall, FirewallConfig } from './firewall.ts';
@@ -24,21 +23,15 @@ import {
 } from './sysctl.ts';
 
 export interface HostFirewallOptions {
-  /** What was found before us; the directory exists. */
-  readonly stateFile: string;
-  readonly log: Log;
+  /** Holds what was found before us. */
+  readonly foundFile: string;
   /** Instead of this process's own namespace. */
   readonly exec?: Exec;
   readonly sysctls?: Sysctls;
 }
 
-export function createFirewall(options: HostFirewallOptions): Firewall {
-  return new HostFirewall(options);
-}
-
-class HostFirewall implements Firewall {
-  readonly #stateFile: string;
-  readonly #log: Log;
+export class HostFirewall implements Firewall {
+  readonly #foundFile: string;
   readonly #sysctls: Sysctls;
   readonly #nftables: Nftables;
   readonly #iptables: Iptables;
@@ -46,8 +39,7 @@ class HostFirewall implements Firewall {
 
   constructor(options: HostFirewallOptions) {
     const run = options.exec ?? exec;
-    this.#stateFile = options.stateFile;
-    this.#log = options.log;
+    this.#foundFile = options.foundFile;
     this.#sysctls = options.sysctls ?? procSysctls;
     this.#nftables = new Nftables(run);
     this.#iptables = new Iptables(run);
@@ -69,10 +61,6 @@ class HostFirewall implements Firewall {
     const keep = (filter: FilterFound): Promise<void> => this.#keep({ sysctls, filter });
     const nft = await this.#nftables.apply(nftRuleset(config, guard));
     const iptables = await this.#iptables.apply({ rules, dropPolicy: guard }, { found, keep });
-    if (nft)
-      this.#log.info('nftables-written', 'The nftables table tsflannel was missing or different and is set.');
-    if (iptables)
-      this.#log.info('iptables-written', 'Our iptables rules were missing or different and are set.');
     const device = config.vxlan === null ? [] : [config.vxlan.device];
     const changes = [...forwarding, ...(await reversePathChanges(this.#sysctls, [config.iface, ...device]))];
     await this.#set(changes);
@@ -85,10 +73,7 @@ class HostFirewall implements Firewall {
     const old = Object.fromEntries(changes.map(({ key, from }) => [key, from]));
     // The first value that was found is the one to go back to.
     await this.#keep({ ...found, sysctls: { ...old, ...found.sysctls } });
-    for (const { key, from, to } of changes) {
-      await this.#sysctls.write(key, to);
-      this.#log.info('sysctl-written', `/proc/sys/${key} was ${from} and is ${to}.`);
-    }
+    for (const { key, to } of changes) await this.#sysctls.write(key, to);
   }
 
   async #remove(): Promise<void> {
@@ -99,15 +84,15 @@ class HostFirewall implements Firewall {
     await restoreSysctls(this.#sysctls, engineWasHere(table) ? others : sysctls);
     await this.#iptables.remove(table, filter);
     await this.#nftables.remove();
-    await forgetFound(this.#stateFile);
+    await forgetFound(this.#foundFile);
   }
 
   async #found(): Promise<Found> {
-    return readFound(this.#stateFile, await this.#bootId());
+    return readFound(this.#foundFile, await this.#bootId());
   }
 
   async #keep(found: Found): Promise<void> {
-    await writeFound(this.#stateFile, await this.#bootId(), found);
+    await writeFound(this.#foundFile, await this.#bootId(), found);
   }
 
   async #bootId(): Promise<string> {
