@@ -26,13 +26,17 @@ export function isOurDevice(link: Link, nodeId: string): boolean {
   return link.kind === 'vxlan' && link.alias === aliasOf(nodeId);
 }
 
+/** By this or by an earlier identity of this host. */
+export function wasMadeByUs({ kind, alias }: Link): boolean {
+  return kind === 'vxlan' && (alias?.startsWith(ALIAS_PREFIX) ?? false);
+}
+
 /**
  * A device we may take over where we need one of its name: one that an earlier identity of this host left, or one
  * that was made but not yet marked when we were killed. The MAC comes from the node id, so it proves as much.
  */
 export function isAdoptable(link: Link, mac: Mac): boolean {
-  if (link.kind !== 'vxlan') return false;
-  return link.alias === null ? link.mac === mac : link.alias.startsWith(ALIAS_PREFIX);
+  return wasMadeByUs(link) || (link.kind === 'vxlan' && link.alias === null && link.mac === mac);
 }
 
 export function isOurRoute(route: { readonly protocol: number; readonly metric: number }): boolean {

@@ -1,0 +1,55 @@
+/**
+ * Whether this host already uses the container network for something else: an address or a route in it that is
+ * neither ours nor Docker's default bridge (which gets its subnet from us) would break, or break us. Pure.
+ */
+import { EXIT, type Refusal, refuse } from '../errors.ts';
+import { type Cidr, cidrContains, cidrCovers, cidrLength } from '../net/cidr.ts';
+import type { Problem } from '../observe/agent-facts.ts';
+import type { ActualState } from './kernel.ts';
+import { isOurRoute, LOOPBACK_LABEL, wasMadeByUs } from './ownership.ts';
+
+const DOCKER_BRIDGE = 'docker0';
+const NAMED_MAX = 3;
+
+export interface NetworkConflicts {
+  /** Exit code 7. */
+  readonly conflict: Refusal | null;
+  /** Wider routes that cover the network: ours are longer and win, but the way they led is lost for these addresses. */
+  readonly warnings: readonly Problem[];
+}
+
+export function networkConflicts(network: Cidr, actual: ActualState): NetworkConflicts {
+  const exempt = new Set([DOCKER_BRIDGE, ...actual.links.filter(wasMadeByUs).map(({ name }) => name)]);
+  const addresses = actual.addresses.filter(
+    ({ ip, iface, label }) => cidrContains(network, ip) && !exempt.has(iface) && label !== LOOPBACK_LABEL,
+  );
+  const routes = actual.routes.filter((route) => !isOurRoute(route) && !exempt.has(route.iface ?? ''));
+  const inside = routes.filter(({ dst }) => cidrCovers(network, dst));
+  const around = routes.filter(
+    ({ dst }) => cidrLength(dst) > 0 && dst !== network && cidrCovers(dst, network),
+  );
+  return {
+    conflict: conflict(network, [
+      ...addresses.map(({ ip, prefixLength, iface }) => `the address ${ip}/${prefixLength} on ${iface}`),
+      ...inside.map(({ dst, iface }) => `the route to ${dst}${iface === null ? '' : ` on ${iface}`}`),
+    ]),
+    warnings: around.map(({ dst, iface, via }) => ({
+      code: 'network-covered',
+      severity: 'warning',
+      text: `The route to ${dst}${via === null ? '' : ` via ${via}`}${iface === null ? '' : ` on ${iface}`} covers the container network ${network}.`,
+      fix: 'Make sure that nothing behind that route has an address in the container network.',
+    })),
+  };
+}
+
+function conflict(network: Cidr, uses: readonly string[]): Refusal | null {
+  if (uses.length === 0) return null;
+  const named = uses.slice(0, NAMED_MAX).join(', ');
+  const rest = uses.length > NAMED_MAX ? ` and ${uses.length - NAMED_MAX} more` : '';
+  return refuse(
+    'network-in-use',
+    EXIT.conflict,
+    `The container network ${network} is in use on this host: ${named}${rest}.`,
+    'Choose another --network, or remove what uses this one.',
+  );
+}
