@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import type { Answer, MethodName, Params } from '../control/protocol.ts';
 import type { ExitCode } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
+import type { LogLevel } from '../observe/log-level.ts';
 import type { Environment, Given } from './given.ts';
 import type { Directories, Launcher, Teardown } from './launcher.ts';
 import {
@@ -88,11 +89,11 @@ export class Context {
   }
 
   /** To standard error. */
-  async log(): Promise<Log> {
+  async log(byDefault: LogLevel = 'info'): Promise<Log> {
     const { createLog } = await import('../observe/log.ts');
     const { stderr, environment } = this.terminal;
     const format = this.given.get(LOG_FORMAT) ?? (stderr.isTTY === true ? 'pretty' : 'json');
-    const level = this.given.get(LOG_LEVEL) ?? 'info';
+    const level = this.given.get(LOG_LEVEL) ?? byDefault;
     return createLog({ level, format, colours: hasColours(stderr, environment) }, stderr);
   }
 }

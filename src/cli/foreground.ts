@@ -39,6 +39,9 @@ async function supervise<R extends Ready>(
   { options, stop, parent }: Surroundings,
 ): Promise<ExitCode> {
   const running = await plan.launch(await context.deps.launcher(), options);
+  // Either may reject while nobody or only the other is awaited: the first that does is thrown by untilStopped.
+  running.ready.catch(() => undefined);
+  running.stopped.catch(() => undefined);
   const say = async (ready: R): Promise<void> => {
     const report = plan.report(ready);
     if (parent === null) context.output.report(report);
@@ -65,9 +68,6 @@ async function untilStopped<R extends Ready>(
   say: (ready: R) => Promise<void>,
   log: Log,
 ): Promise<ExitCode> {
-  // Either may reject while only the other is awaited; the first that does is thrown from here.
-  running.ready.catch(() => undefined);
-  running.stopped.catch(() => undefined);
   const ready = await Promise.race([running.ready, running.stopped.then(() => null)]);
   if (ready !== null) {
     await say(ready);

@@ -83,6 +83,11 @@ export function parseBoolean(text: string): boolean | undefined {
   return /^(0|f|false)$/i.test(text) ? false : undefined;
 }
 
+function parseTimeout(text: string): number | undefined {
+  const ms = parseDuration(text);
+  return ms === undefined || ms > TIMEOUT_MS_MAX ? undefined : ms;
+}
+
 export const DATA_DIR: OptionSpec<string> = textOption(
   'data-dir',
   'DIR',
@@ -94,10 +99,11 @@ export const RUN_DIR: OptionSpec<string> = textOption(
   'control socket, pid, log (default /run/tsflannel)',
 );
 export const JSON_OUTPUT: OptionSpec<boolean> = switchOption('json', 'one JSON document on standard output');
-export const TIMEOUT: OptionSpec<number> = durationOption(
-  'timeout',
-  'how long to wait for an agent (default 10s; --wait and --detach 60s)',
-);
+export const TIMEOUT: OptionSpec<number> = {
+  ...durationOption('timeout', 'how long to wait for an agent (default 10s; --wait and --detach 60s)'),
+  expected: 'a duration such as 10s, up to 1h',
+  parse: parseTimeout,
+};
 export const LOG_LEVEL: OptionSpec<LogLevel> = wordOption('log-level', LOG_LEVELS, 'default info');
 export const LOG_FORMAT: OptionSpec<LogFormat> = wordOption(
   'log-format',
@@ -116,6 +122,8 @@ export const GLOBAL_OPTIONS: readonly OptionSpec<unknown>[] = [
 
 export const DEFAULT_DATA_DIR = '/var/lib/tsflannel';
 export const DEFAULT_RUN_DIR = '/run/tsflannel';
+/** What an agent lets a caller wait. */
+const TIMEOUT_MS_MAX = 3_600_000;
 export const DEFAULT_TIMEOUT_MS = 10_000;
 /** For what waits for something to become true: `--wait`, `--detach`. */
 export const DEFAULT_WAIT_MS = 60_000;

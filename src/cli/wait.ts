@@ -18,7 +18,7 @@ const RETRY_MS = 100;
 export async function waitFor(context: Context, target: WaitTarget): Promise<ExitCode> {
   const deadline = performance.now() + context.timeoutMs(DEFAULT_WAIT_MS);
   for (;;) {
-    const report = await ask(context, target, Math.max(0, deadline - performance.now()));
+    const report = await ask(context, target, Math.ceil(Math.max(0, deadline - performance.now())));
     if (report instanceof TsflannelError) {
       if (performance.now() + RETRY_MS >= deadline) throw report;
       await sleep(RETRY_MS);

@@ -21,6 +21,7 @@ import {
 } from './protocol.ts';
 
 export interface CallOptions {
+  /** Whole milliseconds. */
   readonly timeoutMs: number;
 }
 

@@ -131,7 +131,7 @@ async function answerTo(api: AgentApi, message: IncomingMessage, gone: AbortSign
   const request = parseJson(await readBody(message));
   if (!isRequest(request)) throw malformed('it is not a request of the local API');
   if (request.version !== PROTOCOL_VERSION || !isMethodName(request.method)) throw unknownMethod(request);
-  const timeoutMs = Math.min(Math.max(0, request.timeoutMs), WAIT_MS_MAX);
+  const timeoutMs = Math.ceil(Math.min(Math.max(0, request.timeoutMs), WAIT_MS_MAX));
   const signal = AbortSignal.any([gone, AbortSignal.timeout(timeoutMs)]);
   const call = dispatch(api, request.method, request.params, { signal });
   const result = await settledBefore(timeoutMs + DEADLINE_GRACE_MS / 2, call, signal, request.method);
@@ -173,7 +173,8 @@ async function settledBefore<T>(
 async function readBody(message: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of message) {
+  // What is too long is answered like the rest, not cut off in the middle of being sent.
+  for await (const chunk of message.iterator({ destroyOnReturn: false })) {
     if (!Buffer.isBuffer(chunk)) throw new TypeError('the request has an encoding');
     bytes += chunk.length;
     if (bytes > MAX_REQUEST_BYTES) throw malformed(`it is longer than ${MAX_REQUEST_BYTES} bytes`);

@@ -14,7 +14,7 @@ export const down: CommandFunction = async (context) => {
       `This host would lose its identity, its keys and its copy of the cluster in ${directories.dataDir} for good.`,
     );
   await stopAgent(context, { forGood: purge });
-  const { removed } = await deps.teardown({ ...directories, purge, log: await context.log() });
+  const { removed } = await deps.teardown({ ...directories, purge, log: await context.log('warn') });
   output.report({
     document: { removed },
     text: `removed ${removed.length === 0 ? 'nothing' : removed.join(', ')}`,

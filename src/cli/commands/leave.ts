@@ -9,7 +9,7 @@ export const leave: CommandFunction = async (context) => {
   const { directories, output, deps } = context;
   const left = await context.ask('leave', { yes: context.given.get(YES) === true });
   await stopAgent(context, { forGood: true });
-  const { removed } = await deps.teardown({ ...directories, purge: false, log: await context.log() });
+  const { removed } = await deps.teardown({ ...directories, purge: false, log: await context.log('warn') });
   output.report({ document: { ...left, removed }, text: leftText(left) });
   return EXIT.ok;
 };
