@@ -5,7 +5,7 @@
  *
  * The first broken rule throws a ViolationError, which ends the run.
  */
-import type { Effects } from '../core/effects.ts';
+import type { Effects, Persist } from '../core/effects.ts';
 import type { AppendAccepted, AppendRequest, HeartbeatRequest, Message } from '../core/messages.ts';
 import {
   type Configuration,
@@ -50,11 +50,14 @@ export class Checker {
   readonly facts: Facts = new Facts();
   /** Disks that are gone stay here with what they held: acknowledgements were given for it. */
   readonly #disks = new Map<ReplicaId, MemoryStorage>();
+  /** The last index on each disk. */
+  readonly #ends = new Map<ReplicaId, LogIndex>();
   readonly #running = new Map<ReplicaId, Watched>();
 
   addDisk(id: ReplicaId, storage: MemoryStorage): void {
     check(!this.#disks.has(id), 'replica ids are used once', () => `replica ${id} gets a second disk`);
     this.#disks.set(id, storage);
+    this.#ends.set(id, storage.last.index);
   }
 
   /** The entries that every first replica finds on its disk, committed by definition. */
@@ -136,12 +139,23 @@ export class Checker {
     this.facts.stateSnapshot(id, snapshot);
   }
 
-  /** After every write that became durable. */
-  durable(id: ReplicaId): void {
-    const { hardState, last } = this.#disk(id);
-    const { term, vote } = hardState;
-    if (vote !== null) this.facts.stateVote(id, term, vote);
-    this.facts.stateDurable(id, term, last.index);
+  /**
+   * After each write. It may stand for several batches; nobody can tell that from their having been written one after
+   * the other, so each counts as durable at its turn, also where a later one took something back.
+   */
+  durable(id: ReplicaId, batches: readonly Persist[]): void {
+    const disk = this.#disk(id);
+    let last: number = this.#ends.get(id) ?? ZERO_ENTRY.index;
+    for (const { hardState, truncateFrom, entries, compactTo } of batches) {
+      if (truncateFrom !== null) last = Math.min(last, truncateFrom - 1);
+      last = Math.max(entries.at(-1)?.index ?? last, compactTo ?? 0);
+      if (hardState.vote !== null) this.facts.stateVote(id, hardState.term, hardState.vote);
+      this.facts.stateDurable(id, hardState.term, toLogIndex(last));
+    }
+    check(last === disk.last.index, 'a group of batches writes what they would write alone', () => {
+      return `the disk of replica ${id} ends at ${disk.last.index} instead of ${last}`;
+    });
+    this.#ends.set(id, disk.last.index);
   }
 
   /** Durable before sent, and nobody says what is not so. */
@@ -287,7 +301,7 @@ export class Checker {
 
   /** What was in force at that step. Between two takings of effects the end of the log may have been replaced. */
   #configurationOf(log: LogMirror, { last }: ClaimedStatus): Configuration {
-    return log.configurationAt(log.last.index < last.index ? log.last.index : last.index);
+    return log.configurationAt(toLogIndex(Math.min(log.last.index, last.index)));
   }
 
   /** One change at a time, and consecutive configurations never have disjoint quorums. */
@@ -314,7 +328,7 @@ export class Checker {
   #checkAcknowledgement({ from, to, term, match }: AppendAccepted): void {
     const reached = this.facts.durableIn(from, term);
     check(reached >= match, 'durable before sent', () => {
-      return `replica ${from} acknowledges ${match} of term ${term}, its disk has ${reached}`;
+      return `replica ${from} acknowledges ${match} of term ${term}, its disk had ${reached}`;
     });
     const leader = this.#running.get(to);
     const present = leader?.status.role === 'leader' && leader.status.term === term;

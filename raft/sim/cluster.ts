@@ -118,7 +118,7 @@ export class SimulatedCluster {
       timeline: this.timeline,
       random: this.#random.fork(),
       parameters: this.#parameters.disk,
-      durable: () => this.checker.durable(id),
+      durable: (batches) => this.checker.durable(id, batches),
     });
     const replica = new SimulatedReplica({
       id,

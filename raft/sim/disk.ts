@@ -4,9 +4,8 @@
  * `storage`, and that is what the checker believes.
  */
 import { needsWrite, type Persist } from '../core/effects.ts';
-import { takeGroup } from '../runtime/group-commit.ts';
+import { type Group, takeGroup } from '../runtime/group-commit.ts';
 import type { MemoryStorage } from '../storage/memory.ts';
-import type { PersistBatch } from '../storage/storage.ts';
 import type { Random } from './random.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -28,17 +27,22 @@ export class SimulatedDisk {
   readonly #timeline: Timeline;
   readonly #random: Random;
   readonly #parameters: DiskParameters;
-  /** Told after each write that became durable. */
-  readonly #durable: () => void;
+  /** Told of the batches that one write made durable. */
+  readonly #durable: (batches: readonly Persist[]) => void;
   #queue: Write[] = [];
-  #underWay: PersistBatch | null = null;
+  #underWay: Group | null = null;
   /** A new one for each crash: completions of the old one come to nothing. */
   #power = {};
   #lost = false;
 
   constructor(
     storage: MemoryStorage,
-    parts: { timeline: Timeline; random: Random; parameters: DiskParameters; durable: () => void },
+    parts: {
+      timeline: Timeline;
+      random: Random;
+      parameters: DiskParameters;
+      durable: (batches: readonly Persist[]) => void;
+    },
   ) {
     this.storage = storage;
     this.#timeline = parts.timeline;
@@ -77,13 +81,13 @@ export class SimulatedDisk {
   #startNext(): void {
     const [first, ...others] = this.#queue.map(({ persist }) => persist);
     if (this.#underWay !== null || first === undefined) return;
-    const { batch, members } = takeGroup([first, ...others]);
-    const writes = this.#queue.splice(0, members.length);
+    const group = takeGroup([first, ...others]);
+    const writes = this.#queue.splice(0, group.members.length);
     const power = this.#power;
-    this.#underWay = batch;
-    this.#timeline.after(needsWrite(batch, this.storage.hardState) ? this.#duration() : 0, () => {
+    this.#underWay = group;
+    this.#timeline.after(needsWrite(group.batch, this.storage.hardState) ? this.#duration() : 0, () => {
       if (power !== this.#power) return;
-      this.#commit(batch);
+      this.#commit(group);
       this.#underWay = null;
       for (const { done } of writes) done();
       this.#startNext();
@@ -95,8 +99,8 @@ export class SimulatedDisk {
     return this.#random.chance(stallProbability) ? stallMs : this.#random.integer(writeMsMin, writeMsMax);
   }
 
-  #commit(batch: PersistBatch): void {
+  #commit({ batch, members }: Group): void {
     this.storage.commit(batch);
-    this.#durable();
+    this.#durable(members);
   }
 }
