@@ -6,7 +6,7 @@
  */
 import { rangeHolds, type SubnetRange } from '../config/subnet-range.ts';
 import { EXIT, type Refusal, refuse } from '../errors.ts';
-import { type Cidr, cidrBase, cidrFamily, cidrLast, cidrOf, cidrsOverlap } from '../net/cidr.ts';
+import { type Cidr, cidrBase, cidrFamily, cidrOf, cidrSize, cidrsOverlap } from '../net/cidr.ts';
 import { compareIp, ipBits, ipFamily, ipFromBigInt, ipToBigInt } from '../net/ip.ts';
 import { ABSENT_REUSE_MS } from './cluster-time.ts';
 import type { ClusterTime, Lease, NodeId } from './lease.ts';
@@ -98,7 +98,10 @@ function lowestFree(holdings: Holdings, range: SubnetRange, neverUsed: boolean):
   const family = cidrFamily(range.network);
   const intervals = taken
     .filter((subnet) => cidrFamily(subnet) === family)
-    .map((subnet) => ({ start: ipToBigInt(cidrBase(subnet)), end: ipToBigInt(cidrLast(subnet)) }))
+    .map((subnet) => {
+      const start = ipToBigInt(cidrBase(subnet));
+      return { start, end: start + cidrSize(subnet) - 1n };
+    })
     .sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
   const size = subnetSize(range);
   const last = ipToBigInt(range.max);

@@ -24,7 +24,9 @@ const subnet = fc.oneof(
   fc.integer({ min: 0, max: 7 }).map((n) => toCidr(`10.5.0.${8 * n}/29`)),
   fc.constant(toCidr('10.6.0.16/28')),
 );
-const requestId = fc.integer({ min: 1, max: 40 }).map((n) => `request-${n}`);
+const requestId = fc.integer({ min: 1, max: 200 }).map((n) => `request-${n}`);
+/** Null is what most hosts ask for. */
+const wanted = fc.oneof({ weight: 6, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: subnet });
 const tokenId = fc.constantFrom('t1', 't1', 't1', 't2', 't3');
 const config = fc.constantFrom(...CONFIGS);
 
@@ -59,8 +61,8 @@ const attributesArb: fc.Arbitrary<LeaseAttributes> = fc
   }));
 
 const hostAttributes = fc
-  .tuple(host, attributesArb, fc.boolean())
-  .map(([n, any, odd]) => ({ nodeId: node(n), attributes: odd ? any : attributes(n) }));
+  .tuple(host, attributesArb, fc.nat({ max: 7 }))
+  .map(([n, any, odd]) => ({ nodeId: node(n), attributes: odd === 0 ? any : attributes(n) }));
 
 const grantArb = fc
   .tuple(
@@ -74,18 +76,16 @@ const grantArb = fc
 const timeless: fc.Arbitrary<Command> = (() => {
   const time = fc.constant(toClusterTime(0));
   const kind = <const K extends string>(name: K) => fc.constant(name);
-  const acquire = fc
-    .tuple(requestId, hostAttributes, fc.option(subnet, { freq: 5 }), fc.array(subnet, { maxLength: 3 }))
-    .map(
-      ([id, who, wanted, previous]): Command => ({
-        kind: 'acquire',
-        time: toClusterTime(0),
-        requestId: id,
-        ...who,
-        wanted,
-        previous,
-      }),
-    );
+  const acquire = fc.tuple(requestId, hostAttributes, wanted, fc.array(subnet, { maxLength: 3 })).map(
+    ([id, who, wanted, previous]): Command => ({
+      kind: 'acquire',
+      time: toClusterTime(0),
+      requestId: id,
+      ...who,
+      wanted,
+      previous,
+    }),
+  );
   const join = fc.tuple(requestId, tokenId, profileArb).map(
     ([id, token, who]): Command => ({
       kind: 'join',
@@ -96,7 +96,7 @@ const timeless: fc.Arbitrary<Command> = (() => {
     }),
   );
   return fc.oneof(
-    { weight: 6, arbitrary: acquire },
+    { weight: 10, arbitrary: acquire },
     { weight: 4, arbitrary: join },
     { weight: 3, arbitrary: fc.record({ kind: kind('renew'), time, nodeId, subnet }) },
     { weight: 2, arbitrary: fc.record({ kind: kind('release'), time, nodeId, subnet }) },
@@ -145,7 +145,10 @@ const timeless: fc.Arbitrary<Command> = (() => {
   );
 })();
 
-const pause = fc.oneof(fc.integer({ min: -DAY_MS, max: DAY_MS }), fc.constantFrom(0, 0, 0, 7 * DAY_MS));
+const pause = fc.oneof(
+  fc.integer({ min: -DAY_MS, max: DAY_MS }),
+  fc.constantFrom(0, 0, 0, 2 * DAY_MS, 7 * DAY_MS),
+);
 
 /** One command at some time. */
 export const command: fc.Arbitrary<Command> = fc
