@@ -7,6 +7,7 @@
  *     10.99.1.0/24 └──.1  router .1──┘ 10.99.2.0/24
  */
 import { Agent, type InitResult } from './agent.ts';
+import type { RunOptions } from './command.ts';
 import { eventually } from './eventually.ts';
 import type { Container, Host, L2, Lab } from './lab.ts';
 import type { Namespace } from './namespace.ts';
@@ -52,12 +53,13 @@ export interface Cluster extends InitResult {
 export async function startCluster(
   hosts: readonly Host[],
   initArgs: readonly string[] = [],
+  options: RunOptions = {},
 ): Promise<Cluster> {
   const agents = hosts.map((host) => new Agent(host));
   const [first, ...others] = agents;
   if (first === undefined) throw new Error('a cluster has at least one host');
-  const result = await first.init(initArgs);
-  for (const agent of others) await agent.join(result.token, [first.host.address]);
+  const result = await first.init(initArgs, options);
+  for (const agent of others) await agent.join(result.token, [first.host.address], [], options);
   await routed(agents);
   return { ...result, agents, agent: byName(agents.map((agent) => [agent.host.name, agent])) };
 }
@@ -66,9 +68,10 @@ export async function startCluster(
 export async function startVoters(
   hosts: readonly Host[],
   initArgs: readonly string[] = [],
+  options: RunOptions = {},
 ): Promise<Cluster> {
   const peers = hosts.map(({ address }) => address).join(',');
-  const cluster = await startCluster(hosts, ['--peers', peers, ...initArgs]);
+  const cluster = await startCluster(hosts, ['--peers', peers, ...initArgs], options);
   await voters(cluster.agents, hosts.length - ((hosts.length + 1) % 2));
   return cluster;
 }

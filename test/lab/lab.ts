@@ -133,8 +133,13 @@ export class Lab implements AsyncDisposable {
     return host;
   }
 
+  /** With nothing in it but a loopback. */
+  namespace(name: string): Promise<Namespace> {
+    return this.#make(new Namespace(name, `${this.prefix}-${name}`));
+  }
+
   async router(name: string, legs: readonly Leg[]): Promise<Namespace> {
-    const router = await this.#make(new Namespace(name, `${this.prefix}-${name}`));
+    const router = await this.namespace(name);
     for (const [index, leg] of legs.entries()) await this.#plug(router, leg, `eth${index}`);
     await router.sysctl('net.ipv4.ip_forward', 1);
     return router;

@@ -1,0 +1,92 @@
+/** The limits of the machine that the figures must be read beside: its disk, its route table and its veth. */
+import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { arch, cpus, release } from 'node:os';
+import { join } from 'node:path';
+import { run, tryRun } from '../lab/command.ts';
+import { Lab } from '../lab/lab.ts';
+import { round } from './statistics.ts';
+
+const ROUTES = 10_000;
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly arch: string;
+  readonly kernel: string;
+  readonly node: string;
+  /** 512-byte appends, each followed by fdatasync, one after the other. */
+  readonly fdatasyncPerSecond: number;
+  readonly ipBatch10000RoutesMs: number;
+  /** Null where iperf3 is not installed. */
+  readonly vethGbitPerSecond: number | null;
+}
+
+export async function measureMachine(): Promise<Machine> {
+  await using lab = await Lab.create();
+  const l2 = await lab.l2('x');
+  const a = await lab.host('a', { l2, address: '10.99.1.11/24' });
+  const b = await lab.host('b', { l2, address: '10.99.1.12/24' });
+  const routes = Array.from(
+    { length: ROUTES },
+    (_, i) => `route add 10.${64 + (i >> 8)}.${i & 255}.0/24 via ${b.address}`,
+  );
+  const start = performance.now();
+  await a.configure(routes);
+  const ipBatchMs = performance.now() - start;
+  return {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    arch: arch(),
+    kernel: release(),
+    node: process.versions.node,
+    fdatasyncPerSecond: fdatasyncPerSecond(join(lab.directory, 'sync')),
+    ipBatch10000RoutesMs: round(ipBatchMs),
+    vethGbitPerSecond: await vethThroughput(lab),
+  };
+}
+
+function fdatasyncPerSecond(path: string): number {
+  const fd = openSync(path, 'w');
+  const block = Buffer.alloc(512, 1);
+  const start = performance.now();
+  let count = 0;
+  for (; performance.now() - start < 2_000; count++) {
+    writeSync(fd, block);
+    fdatasyncSync(fd);
+  }
+  const seconds = (performance.now() - start) / 1000;
+  closeSync(fd);
+  rmSync(path);
+  return Math.round(count / seconds);
+}
+
+/** Two namespaces and the veth between them, nothing else in the way. */
+async function vethThroughput(lab: Lab): Promise<number | null> {
+  if ((await tryRun(['sh', '-c', 'command -v iperf3'])).code !== 0) return null;
+  const server = await lab.namespace('veth-server');
+  const client = await lab.namespace('veth-client');
+  await run([
+    'ip',
+    '-n',
+    server.netns,
+    ...`link add eth0 type veth peer name eth0 netns ${client.netns}`.split(' '),
+  ]);
+  await server.configure(['address add 10.99.3.1/24 dev eth0', 'link set eth0 up']);
+  await client.configure(['address add 10.99.3.2/24 dev eth0', 'link set eth0 up']);
+  const listener = server.start(['iperf3', '--server', '--one-off']);
+  await listener.line(/listening/);
+  const result: { end: { sum_received: { bits_per_second: number } } } = JSON.parse(
+    await client.run(['iperf3', '--client', '10.99.3.1', '--time', '3', '--json']),
+  );
+  return round(result.end.sum_received.bits_per_second / 1e9);
+}
+
+/** Resident bytes and the CPU time of all threads so far, of one process. */
+export function processUsage(pid: number): { readonly rssBytes: number; readonly cpuMs: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  // Clock ticks of 10 ms: USER_HZ is 100 on every Linux.
+  const cpuMs = (Number(fields[11]) + Number(fields[12])) * 10;
+  return { rssBytes: Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024, cpuMs };
+}
