@@ -36,6 +36,8 @@ export interface Membership {
   readonly caCert: string;
   readonly nodeCert: string;
   readonly known: readonly KnownMember[];
+  /** `init` has told the user how to join. Until then the same command goes on instead of refusing. */
+  readonly announced: boolean;
 }
 
 export type ClusterFile = UnfinishedMembership | Membership;
@@ -104,11 +106,12 @@ function parseUnfinished(value: Record<string, unknown>): UnfinishedMembership |
 }
 
 function parseMembership(value: Record<string, unknown>): Membership | undefined {
-  const { clusterId, epoch, replicaId, caCert, nodeCert, known } = value;
+  const { clusterId, epoch, replicaId, caCert, nodeCert, known, announced } = value;
   if (typeof clusterId !== 'string' || typeof caCert !== 'string' || typeof nodeCert !== 'string')
     return undefined;
   const members = parseKnownMembers(known);
   if (typeof epoch !== 'number' || !isReplicaId(replicaId) || members === undefined) return undefined;
+  if (typeof announced !== 'boolean') return undefined;
   return {
     state: 'member',
     clusterId,
@@ -117,6 +120,7 @@ function parseMembership(value: Record<string, unknown>): Membership | undefined
     caCert,
     nodeCert,
     known: members,
+    announced,
   };
 }
 

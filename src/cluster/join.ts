@@ -38,6 +38,8 @@ export interface JoinParameters {
   readonly role: 'voter' | 'learner' | null;
 }
 
+/** The code of the refusal after which a join may have happened all the same. */
+export const NO_ANSWER = 'no-answer';
 const RETRY_MS = 200;
 /** A host that does not answer must not use up the time for the others. */
 const ATTEMPT_MS = 2_000;
@@ -142,12 +144,20 @@ async function withSession<T>(
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
     if (error.code === 'untrusted') return { kind: 'final', refusal: otherCluster(endpoint) };
+    if (error.code !== 'unreachable') return unclear(endpoint);
     return { kind: 'again', refusal: nobodyListens([endpoint]) };
   }
 }
 
+/** The request may have been carried out: only its repetition tells. */
 function unclear(endpoint: Endpoint): { kind: 'again'; refusal: Refusal } {
-  return { kind: 'again', refusal: nobodyListens([endpoint]) };
+  const refusal = refuse(
+    NO_ANSWER,
+    EXIT.timeout,
+    `The host at ${formatEndpoint(endpoint)} did not answer the join.`,
+    'Run the same command again: it goes on with the same join.',
+  );
+  return { kind: 'again', refusal };
 }
 
 function noQuorum(probe: ProbeAnswer, contact: Endpoint): Refusal {

@@ -42,7 +42,7 @@ export class LeaderDuties implements Disposable {
     const { state } = replica;
     if (state === null) return;
     const target = desiredConfiguration({
-      members: state.members.values(),
+      members: [...state.members.values()].filter(({ nodeId }) => !replica.leaving.has(nodeId)),
       peers: state.peers,
       current: replica.raft.configuration,
       caughtUp: replica.caughtUp(),

@@ -1,7 +1,7 @@
 /**
- * Holds this host's lease: acquires it once the state is here, renews it in time, and keeps what it says of this host
- * true. One attempt at a time, tried again for ever: the data plane goes on from the last lease meanwhile, so nothing
- * here may stop the agent. A refusal (all subnets taken) is reported and tried again, for a lease may come free.
+ * Holds this host's lease: acquires it once the state is here, renews it in time, and keeps true what the cluster knows
+ * of this host. One attempt at a time, tried again for ever: the data plane goes on from the last lease meanwhile, so
+ * nothing here may stop the agent. A refusal (all subnets taken) is reported and tried again, for one may come free.
  */
 import { randomUUID } from 'node:crypto';
 import type { Refusal } from '../errors.ts';
@@ -11,19 +11,24 @@ import type { Log } from '../observe/log.ts';
 import { renewalDue } from '../subnet/cluster-time.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
 import type { LeaseAttributes, NodeId } from '../subnet/lease.ts';
+import type { Member, MemberProfile } from '../subnet/member.ts';
 import { ownLease } from '../subnet/state.ts';
 import type { Proposal } from './proposer.ts';
 import type { Replica } from './replica.ts';
 
+/** What this host says of itself now; null while its interface is missing. */
+export interface SelfDescription {
+  readonly profile: Pick<MemberProfile, 'name' | 'address' | 'port'>;
+  /** By the configuration in force. */
+  readonly attributes: LeaseAttributes;
+}
+
 export interface LeaseHolderOptions {
   readonly replica: Replica;
   readonly nodeId: NodeId;
-  /** What peers need to know of this host, by the configuration in force; null while the interface is missing. */
-  readonly attributes: () => LeaseAttributes | null;
-  /** `--subnet`. */
-  readonly wanted: Cidr | null;
+  readonly describe: () => SelfDescription | null;
   /** What this host had before, best first. */
-  readonly previous: readonly Cidr[];
+  readonly previous: () => readonly Cidr[];
   readonly renewMarginMs: number;
   readonly log: Log;
 }
@@ -38,19 +43,11 @@ export class LeaseHolder implements Disposable {
   readonly #stop = new AbortController();
   /** One id for all attempts at the same lease: an answer that was lost is found again. */
   readonly #requestId = randomUUID();
-  readonly #firstOutcome: (refusal: Refusal | null) => void;
-  /** Resolves when the lease is here (null) or the cluster has refused one. */
-  readonly first: Promise<Refusal | null>;
   #busy = false;
   #refusal: Refusal | null = null;
 
   constructor(options: LeaseHolderOptions) {
     this.#options = options;
-    let settle: (refusal: Refusal | null) => void = () => undefined;
-    this.first = new Promise((resolve) => {
-      settle = resolve;
-    });
-    this.#firstOutcome = settle;
     this.#timer = setInterval(() => this.wake(), INTERVAL_MS);
     options.replica.onChange(() => this.wake());
     this.wake();
@@ -79,23 +76,21 @@ export class LeaseHolder implements Disposable {
 
   #due(): Proposal | null {
     const { replica, nodeId, renewMarginMs } = this.#options;
-    const attributes = this.#options.attributes();
-    if (replica.state === null || attributes === null || !replica.state.members.has(nodeId)) return null;
+    const self = this.#options.describe();
+    const member = replica.state?.members.get(nodeId);
+    if (replica.state === null || member === undefined || self === null) return null;
+    const { profile, attributes } = self;
+    if (!sameProfile(member, profile)) return { kind: 'member-update', nodeId, ...profile };
     const lease = ownLease(replica.state, nodeId);
     if (lease === undefined) {
-      const { wanted, previous } = this.#options;
-      return { kind: 'acquire', requestId: this.#requestId, nodeId, attributes, wanted, previous };
+      const previous = this.#options.previous();
+      return { kind: 'acquire', requestId: this.#requestId, nodeId, attributes, wanted: null, previous };
     }
-    this.#settled();
+    this.#refusal = null;
     if (!sameAttributes(lease.attributes, attributes))
       return { kind: 'update-attributes', nodeId, attributes };
     const due = lease.state === 'absent' || replica.clusterTime >= renewalDue(lease, renewMarginMs);
     return due ? { kind: 'renew', nodeId, subnet: lease.subnet } : null;
-  }
-
-  #settled(): void {
-    this.#refusal = null;
-    this.#firstOutcome(null);
   }
 
   async #propose(proposal: Proposal): Promise<void> {
@@ -104,8 +99,8 @@ export class LeaseHolder implements Disposable {
       const { result } = await this.#options.replica.propose(proposal, signal);
       this.#report(proposal, result);
     } catch (error) {
-      if (this.#stop.signal.aborted) return;
       if (!(error instanceof TsflannelError)) throw error;
+      if (this.#stop.signal.aborted) return;
       this.#options.log.warn('lease-waiting', error.refusal.text, { command: proposal.kind });
     }
   }
@@ -123,14 +118,16 @@ export class LeaseHolder implements Disposable {
         return;
       case 'refused':
         log.warn('lease-refused', result.refusal.text, { command: proposal.kind, fix: result.refusal.fix });
-        if (proposal.kind !== 'acquire') return;
-        this.#refusal = result.refusal;
-        this.#firstOutcome(result.refusal);
+        if (proposal.kind === 'acquire') this.#refusal = result.refusal;
         return;
       default:
         return;
     }
   }
+}
+
+function sameProfile(member: Member, profile: SelfDescription['profile']): boolean {
+  return member.name === profile.name && member.address === profile.address && member.port === profile.port;
 }
 
 function sameAttributes(a: LeaseAttributes, b: LeaseAttributes): boolean {

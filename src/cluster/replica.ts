@@ -6,20 +6,22 @@
  * dials (its record is gone and its replica id retired), a CA key that comes later than the vote.
  */
 import { type KeyObject, X509Certificate } from 'node:crypto';
+import type { RaftStatus } from '../../raft/core/raft.ts';
 import type { Configuration, ReplicaId } from '../../raft/core/types.ts';
-import { RaftNode, type RaftNodeStatus } from '../../raft/runtime/node.ts';
+import { RaftNode } from '../../raft/runtime/node.ts';
 import type { RaftStorage } from '../../raft/storage/storage.ts';
 import { PeerTransport } from '../../raft/transport/peer-transport.ts';
 import type { Caller } from '../../raft/transport/session.ts';
 import type { Endpoint } from '../../raft/transport/transport.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import type { Ip } from '../net/ip.ts';
+import type { NodeRef } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import type { Sender } from '../subnet/authority.ts';
 import { clusterTimeAt, observeStamp, type TimeAnchor } from '../subnet/cluster-time.ts';
 import { encodeCommand } from '../subnet/command.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
-import { type ClusterTime, toClusterTime } from '../subnet/lease.ts';
+import { type ClusterTime, type NodeId, toClusterTime } from '../subnet/lease.ts';
 import { type ClusterState, isRetired, memberByReplica } from '../subnet/state.ts';
 import { SubnetStateMachine } from '../subnet/state-machine.ts';
 import type { AdmissionParts } from './admission.ts';
@@ -38,6 +40,8 @@ export interface ReplicaOptions {
   readonly bind: Endpoint;
   /** Announced; also what another `init` is told. */
   readonly address: Ip;
+  /** While this host founds a cluster: the hosts that its `init` names. */
+  readonly founding: readonly Ip[] | null;
   readonly log: Log;
   /** The replica cannot go on: it has stopped voting and acknowledging. */
   readonly onFatal: (error: Error) => void;
@@ -47,6 +51,8 @@ export interface ReplicaOptions {
 const ACTIVE_MS = 3_000;
 /** Consul's autopilot takes the same. */
 const TRAILING_ENTRIES_MAX = 250;
+/** A host that leaves still gets the answer that it may go. */
+const FAREWELL_MS = 500;
 
 export class Replica implements AsyncDisposable {
   readonly id: ReplicaId;
@@ -56,8 +62,12 @@ export class Replica implements AsyncDisposable {
   readonly #node: RaftNode<CommandResult>;
   readonly #caPublicKey: KeyObject;
   readonly #listeners = new Set<() => void>();
+  readonly #leaving = new Set<NodeId>();
+  #reauthentication: NodeJS.Timeout | null = null;
   #caKey: string | null;
   #anchor: TimeAnchor;
+  /** When a leader was last known. */
+  #currentAtMs: number = performance.now();
 
   /** Rejects with StorageDamagedError when the disk cannot be believed, TsflannelError when the port is taken. */
   static async start(options: ReplicaOptions): Promise<Replica> {
@@ -120,7 +130,7 @@ export class Replica implements AsyncDisposable {
     return clusterTimeAt(this.#anchor, performance.now());
   }
 
-  get raft(): RaftNodeStatus {
+  get raft(): RaftStatus {
     return this.#node.status();
   }
 
@@ -156,10 +166,12 @@ export class Replica implements AsyncDisposable {
 
   /** On the leader: stamps the command and waits until it is applied here. */
   async proposeHere(proposal: Proposal): Promise<Attempt> {
-    const command = { ...proposal, time: this.clusterTime };
-    const outcome = await this.#node.propose(encodeCommand(command));
-    if (outcome.kind !== 'applied') return { kind: 'again' };
-    return { kind: 'applied', index: outcome.index, result: outcome.result };
+    return proposal.kind === 'member-remove' ? await this.#remove(proposal) : await this.#append(proposal);
+  }
+
+  /** Hosts whose removal is under way on this leader: they are not to be made voters or learners again. */
+  get leaving(): ReadonlySet<NodeId> {
+    return this.#leaving;
   }
 
   /** Leader only: learners that answer and have, but for what is just under way, the whole log. */
@@ -221,8 +233,8 @@ export class Replica implements AsyncDisposable {
     );
   }
 
-  /** Names of the voters that this replica does not hear. */
-  missingVoters(): readonly string[] {
+  /** The voters that this replica does not hear. */
+  missingVoters(): readonly NodeRef[] {
     const heard = new Set(
       this.peers()
         .filter((peer) => peer.connected)
@@ -230,12 +242,22 @@ export class Replica implements AsyncDisposable {
     );
     return this.#voters()
       .filter((voter) => voter !== this.id && !heard.has(voter))
-      .map((voter) => this.#nameOf(voter));
+      .map((voter) => this.#refOf(voter));
+  }
+
+  /** How long ago this replica last knew its state to be the leader's. */
+  staleMs(): number {
+    const { leader } = this.raft;
+    if (leader === null) return Math.round(performance.now() - this.#currentAtMs);
+    return 0;
   }
 
   noQuorum(): ReturnType<typeof refuse> {
     const missing = this.missingVoters();
-    const detail = missing.length === 0 ? 'no leader is known' : `not heard: ${missing.join(', ')}`;
+    const detail =
+      missing.length === 0
+        ? 'no leader is known'
+        : `not heard: ${missing.map(({ name }) => name).join(', ')}`;
     return refuse(
       'no-quorum',
       EXIT.noQuorum,
@@ -245,6 +267,7 @@ export class Replica implements AsyncDisposable {
   }
 
   async close(): Promise<void> {
+    if (this.#reauthentication !== null) clearTimeout(this.#reauthentication);
     await this.#node.close();
     await this.#transport.close();
     await this.#options.storage.close();
@@ -252,6 +275,32 @@ export class Replica implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #append(proposal: Proposal): Promise<Attempt> {
+    const outcome = await this.#node.propose(encodeCommand({ ...proposal, time: this.clusterTime }));
+    if (outcome.kind !== 'applied') return { kind: 'again' };
+    return { kind: 'applied', index: outcome.index, result: outcome.result };
+  }
+
+  /**
+   * A voter stops voting before its record goes: once the record is gone nobody listens to it, and a configuration
+   * that still needs its vote could never be left.
+   */
+  async #remove(proposal: Proposal & { kind: 'member-remove' }): Promise<Attempt> {
+    const target = this.state?.members.get(proposal.nodeId)?.replicaId;
+    const { voters, learners } = this.raft.configuration;
+    this.#leaving.add(proposal.nodeId);
+    try {
+      if (target !== undefined && voters.includes(target)) {
+        const others = voters.filter((voter) => voter !== target);
+        const outcome = await this.#node.changeConfiguration({ voters: others, learners });
+        if (outcome.kind !== 'applied') return { kind: 'again' };
+      }
+      return await this.#append(proposal);
+    } finally {
+      this.#leaving.delete(proposal.nodeId);
+    }
   }
 
   #follow(): void {
@@ -262,16 +311,20 @@ export class Replica implements AsyncDisposable {
 
   #changed(): void {
     const { state } = this;
+    if (this.raft.leader !== null) this.#currentAtMs = performance.now();
     if (state !== null) this.#anchor = observeStamp(this.#anchor, state.time, performance.now());
     this.#transport.setPeers(this.#wantedPeers());
-    this.#transport.reauthenticate();
+    this.#reauthentication ??= setTimeout(() => {
+      this.#reauthentication = null;
+      this.#transport.reauthenticate();
+    }, FAREWELL_MS);
     for (const listener of this.#listeners) listener();
   }
 
-  /** A leader speaks to everybody, a voter to voters, a learner to voters: no full mesh. */
+  /** Voters keep sessions with everybody, so that any of them can lead at once; learners with voters only. */
   #wantedPeers(): readonly ReplicaId[] {
     const { role, configuration } = this.raft;
-    const all = new Set([...this.#voters(), ...(role === 'leader' ? configuration.learners : [])]);
+    const all = new Set([...this.#voters(), ...(role === 'learner' ? [] : configuration.learners)]);
     all.delete(this.id);
     return [...all];
   }
@@ -283,9 +336,11 @@ export class Replica implements AsyncDisposable {
     return [...new Set([...voters, ...outgoing])];
   }
 
-  #nameOf(replica: ReplicaId): string {
+  #refOf(replica: ReplicaId): NodeRef {
     const member = this.state === null ? undefined : memberByReplica(this.state, replica);
-    return member === undefined ? `replica ${replica}` : `${member.name} (${member.address})`;
+    if (member !== undefined) return { id: member.nodeId, name: member.name };
+    const known = this.#options.membership.known.find((one) => one.replicaId === replica);
+    return { id: known?.nodeId ?? '', name: known?.endpoint.host ?? `replica ${replica}` };
   }
 
   async #answer(caller: Caller, payload: Uint8Array): Promise<Uint8Array> {
@@ -303,14 +358,14 @@ export class Replica implements AsyncDisposable {
     const { role, leader } = this.raft;
     return {
       kind: 'probe',
-      state: 'member',
+      state: this.#options.founding !== null && this.state === null ? 'initialising' : 'member',
       clusterId: this.#options.membership.clusterId,
       epoch: this.#options.membership.epoch,
       address: this.#options.address,
-      peers: [],
+      peers: this.#options.founding ?? [],
       isLeader: role === 'leader' && this.state !== null,
       leader: leader === null ? null : (this.endpointsOf(leader)[0] ?? null),
-      missing: this.missingVoters(),
+      missing: this.missingVoters().map(({ name }) => name),
     };
   }
 

@@ -26,8 +26,8 @@ export async function lockDirectory(dataDir: string): Promise<DirectoryLock> {
       refuse(
         'directory-in-use',
         EXIT.conflict,
-        `the data directory ${dataDir} is in use by another tsflannel process`,
-        'stop that agent first (`tsflannel down` or `systemctl stop tsflannel`), or give another --data-dir',
+        `The data directory ${dataDir} is in use by another tsflannel process.`,
+        'Stop that agent first ("systemctl stop tsflannel"), or give another --data-dir.',
       ),
     );
   }

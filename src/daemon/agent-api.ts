@@ -1,0 +1,202 @@
+/**
+ * What the agent answers to the command line. Reads are local and need no quorum; changes go through the log, and only
+ * from a host that votes. Holds no state of its own.
+ */
+
+import { X509Certificate } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Proposal } from '../cluster/proposer.ts';
+import type { Replica } from '../cluster/replica.ts';
+import { certificateDigest, formatToken, newTokenSecret } from '../cluster/token.ts';
+import { formatAddress } from '../config/address.ts';
+import { DEFAULT_PORT } from '../config/ports.ts';
+import type { AgentApi, Call } from '../control/agent-api.ts';
+import type {
+  CreatedToken,
+  LeaseEntry,
+  LocalRead,
+  Member,
+  RouteEntry,
+  TokenEntry,
+} from '../control/answers.ts';
+import type { TokenCreateParams } from '../control/protocol.ts';
+import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import { isReached, type WaitTarget } from '../observe/health.ts';
+import { buildStatus, type Status } from '../observe/status.ts';
+import type { CommandResult, CommandResultKind } from '../subnet/command-result.ts';
+import type { ClusterState } from '../subnet/state.ts';
+import { hashSecret, type Token } from '../subnet/token.ts';
+import { type FactSources, gatherFacts, nodeRef, wallClock } from './facts.ts';
+import { leaveCluster } from './leave.ts';
+
+export interface ApiParts {
+  readonly sources: () => FactSources;
+  readonly stop: () => void;
+  /** The lease is given back and the membership record is gone: nothing may be started from this directory again. */
+  readonly left: () => Promise<void>;
+}
+
+/** Between looks at what is waited for. */
+const POLL_MS = 20;
+
+export function agentApi(parts: ApiParts): AgentApi {
+  const replica = (): Replica => {
+    const one = parts.sources().replica;
+    if (one === null) throw new TsflannelError(noReplica());
+    return one;
+  };
+  const state = (): ClusterState => {
+    const one = replica().state;
+    if (one === null) throw new TsflannelError(replica().noQuorum());
+    return one;
+  };
+  const local = <T>(data: T): LocalRead<T> => ({ data, staleMs: replica().staleMs() });
+  return {
+    version: async () => ({ version: gatherFacts(parts.sources()).version, pid: process.pid }),
+    status: async () => buildStatus(gatherFacts(parts.sources())),
+    wait: async ({ target }, call) => await waitFor(parts, target, call),
+    members: async () => local(memberEntries(replica(), state())),
+    leases: async () => local(leaseEntries(replica(), state())),
+    routes: async () => routeEntries(parts.sources()),
+    configGet: async () => local({ revision: state().configRevision, config: state().config }),
+    tokenCreate: async (params, call) => await createToken(parts.sources(), replica(), params, call),
+    tokenList: async () => local(tokenEntries(replica(), state())),
+    tokenRevoke: async ({ id }, call) => {
+      await change(replica(), { kind: 'token-revoke', tokenId: id }, 'token-revoked', call);
+      return { id };
+    },
+    leave: async ({ yes }, call) => {
+      const left = await leaveCluster(parts.sources(), replica(), yes, call.signal);
+      await parts.left();
+      parts.stop();
+      return left;
+    },
+    shutdown: async () => {
+      parts.stop();
+      return {};
+    },
+  };
+}
+
+async function waitFor(parts: ApiParts, target: WaitTarget, { signal }: Call): Promise<Status> {
+  for (;;) {
+    const facts = gatherFacts(parts.sources());
+    if (isReached(target, facts)) return buildStatus(facts);
+    if (signal.aborted) throw new TsflannelError(notReached(parts.sources(), target));
+    await delay(POLL_MS, undefined, { signal }).catch(() => undefined); // the loop sees the abort
+  }
+}
+
+/** Proposes, and gives back the result of the kind that the command has; a refusal is thrown. */
+export async function change<K extends CommandResultKind>(
+  replica: Replica,
+  proposal: Proposal,
+  kind: K,
+  { signal }: Call,
+): Promise<CommandResult & { kind: K }> {
+  const { result } = await replica.propose(proposal, signal);
+  if (result.kind === 'refused') throw new TsflannelError(result.refusal);
+  if (!isKind(result, kind)) throw new TypeError(`a ${proposal.kind} gave ${result.kind}`);
+  return result;
+}
+
+function isKind<K extends CommandResultKind>(
+  result: CommandResult,
+  kind: K,
+): result is CommandResult & { kind: K } {
+  return result.kind === kind;
+}
+
+async function createToken(
+  sources: FactSources,
+  replica: Replica,
+  { role, ttlMs, uses }: TokenCreateParams,
+  call: Call,
+): Promise<CreatedToken> {
+  const { id, secret } = newTokenSecret();
+  const grant = { id, secretHash: hashSecret(secret), role, ttlMs, usesMax: uses };
+  const { token } = await change(replica, { kind: 'token-create', token: grant }, 'token-created', call);
+  const caDigest = certificateDigest(new X509Certificate(sources.membership.caCert).raw);
+  const text = formatToken({ id, caDigest, secret });
+  return { ...tokenEntry(replica, token), token: text, joinCommand: joinCommand(sources, text) };
+}
+
+export function joinCommand({ watcher, agent }: FactSources, token: string): string {
+  const ip = watcher.selection?.publicIp;
+  const address =
+    ip === undefined ? 'ADDRESS' : agent.port === DEFAULT_PORT ? ip : formatAddress(ip, agent.port);
+  return `tsflannel join ${token} ${address}`;
+}
+
+function memberEntries(replica: Replica, state: ClusterState): readonly Member[] {
+  const { configuration, leader, progress, last } = replica.raft;
+  const contact = new Map(replica.peers().map((peer) => [peer.replica, peer.lastHeardMs]));
+  return [...state.members.values()].map((member) => ({
+    id: member.nodeId,
+    name: member.name,
+    publicIp: member.address,
+    role: configuration.voters.includes(member.replicaId) ? 'voter' : 'learner',
+    leader: member.replicaId === leader,
+    lastContactMs: member.replicaId === replica.id ? 0 : (contact.get(member.replicaId) ?? null),
+    matchIndex:
+      member.replicaId === replica.id ? last.index : (progress.get(member.replicaId)?.match ?? null),
+  }));
+}
+
+function leaseEntries(replica: Replica, state: ClusterState): readonly LeaseEntry[] {
+  return [...state.leases.values()].map((lease) => ({
+    subnet: lease.subnet,
+    ipv6Subnet: lease.ipv6Subnet,
+    nodeId: lease.nodeId,
+    nodeName: nodeRef(replica, lease.nodeId).name,
+    publicIp: lease.attributes.publicIp,
+    backendType: lease.attributes.backendType,
+    backendData: lease.attributes.backendData,
+    expiresAt: wallClock(lease.expiresAt, replica.clusterTime),
+    reserved: state.reservations.get(lease.subnet) === lease.nodeId,
+    state: lease.state,
+  }));
+}
+
+function routeEntries({ dataPlane, replica }: FactSources): readonly RouteEntry[] {
+  const names = new Map(
+    (dataPlane.snapshot?.peers ?? []).map((peer) => [
+      peer.subnet,
+      replica === null ? peer.nodeId.slice(0, 8) : nodeRef(replica, peer.nodeId).name,
+    ]),
+  );
+  return dataPlane.reconciler.routes().map((route) => ({ ...route, peer: names.get(route.dst) ?? null }));
+}
+
+function tokenEntries(replica: Replica, state: ClusterState): readonly TokenEntry[] {
+  return [...state.tokens.values()]
+    .filter((token) => !token.revoked)
+    .map((token) => tokenEntry(replica, token));
+}
+
+function tokenEntry(replica: Replica, { id, role, expiresAt, usesMax, uses }: Token): TokenEntry {
+  const usesLeft = usesMax === null ? null : usesMax - uses;
+  return { id, role, expiresAt: wallClock(expiresAt, replica.clusterTime), usesLeft };
+}
+
+function notReached({ replica, watcher }: FactSources, target: WaitTarget): ReturnType<typeof refuse> {
+  if (replica !== null && replica.raft.leader === null) return replica.noQuorum();
+  return (
+    watcher.refusal ??
+    refuse(
+      'not-reached',
+      EXIT.timeout,
+      `The agent did not reach "${target}" in time.`,
+      'See what is missing with "tsflannel status", or wait longer with --timeout.',
+    )
+  );
+}
+
+function noReplica(): ReturnType<typeof refuse> {
+  return refuse(
+    'raft-not-running',
+    EXIT.failed,
+    'The replica of this host is not running, because its database is damaged.',
+    'Run "tsflannel down --purge" and join again; containers keep talking until then.',
+  );
+}

@@ -1,0 +1,218 @@
+/**
+ * One running agent: starts its parts in order and stops them in reverse. The data plane comes first and from the disk,
+ * so that it is right before anybody was asked anything; the replica feeds it when it knows more. Whoever starts an
+ * agent has the directory lock and hands over what it has opened; from then on the agent closes it.
+ */
+import { CaKeyKeeper } from '../cluster/ca-key-keeper.ts';
+import type { Membership } from '../cluster/cluster-file.ts';
+import { LeaderDuties } from '../cluster/leader-duties.ts';
+import { LeaseHolder } from '../cluster/lease-holder.ts';
+import type { Replica } from '../cluster/replica.ts';
+import type { AgentOptions } from '../config/agent-options.ts';
+import { serveControl } from '../control/server.ts';
+import { EXIT, type ExitCode, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import type { Firewall } from '../firewall/firewall.ts';
+import type { NetlinkKernel } from '../netlink/kernel.ts';
+import type { Problem } from '../observe/agent-facts.ts';
+import { serveHealth } from '../observe/health-server.ts';
+import type { Log } from '../observe/log.ts';
+import type { NodeId } from '../subnet/lease.ts';
+import { view } from '../subnet/lease-view.ts';
+import { agentApi } from './agent-api.ts';
+import { CacheWriter } from './cache-writer.ts';
+import { DataPlane } from './data-plane.ts';
+import { dataFiles } from './directories.ts';
+import type { FactSources } from './facts.ts';
+import type { HostWatcher } from './host-watcher.ts';
+import type { PreviousSubnets } from './previous-subnets.ts';
+import { describeSelf } from './self-description.ts';
+
+export interface AgentParts {
+  readonly dataDir: string;
+  readonly runDir: string;
+  readonly options: AgentOptions;
+  readonly nodeId: NodeId;
+  readonly membership: Membership;
+  /** Null with a damaged database: then the data plane runs from the cache, and `problems` says so. */
+  readonly replica: Replica | null;
+  readonly problems: readonly Problem[];
+  readonly kernel: NetlinkKernel;
+  readonly watcher: HostWatcher;
+  readonly firewall: Firewall;
+  readonly previous: PreviousSubnets;
+  readonly log: Log;
+  /** Called at the very end: the lock and what else the starter holds. */
+  readonly release: () => Promise<void>;
+  /** The host has left the cluster: forget the membership. */
+  readonly forget: () => Promise<void>;
+}
+
+export class Agent {
+  /** The first moment at which Docker may start. */
+  readonly ready: Promise<void>;
+  readonly stopped: Promise<ExitCode>;
+  readonly #parts: AgentParts;
+  readonly #stack = new AsyncStack();
+  readonly #dataPlane: DataPlane;
+  #holder: LeaseHolder | null = null;
+  #markReady: () => void = () => undefined;
+  #failReady: (error: Error) => void = () => undefined;
+  #end: (code: ExitCode) => void = () => undefined;
+  #stopping: Promise<void> | null = null;
+
+  /** Resolves when all parts run; `ready` comes later. Throws TsflannelError, with everything closed again. */
+  static async start(parts: AgentParts): Promise<Agent> {
+    const agent = new Agent(parts);
+    try {
+      await agent.#start();
+    } catch (error) {
+      await agent.stop();
+      throw error;
+    }
+    return agent;
+  }
+
+  private constructor(parts: AgentParts) {
+    this.#parts = parts;
+    this.ready = new Promise((resolve, reject) => {
+      this.#markReady = resolve;
+      this.#failReady = reject;
+    });
+    this.ready.catch(() => undefined); // who does not wait for it must not be ended by it
+    this.stopped = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    const { nodeId, kernel, firewall, options, log } = parts;
+    this.#dataPlane = new DataPlane({
+      nodeId,
+      kernel,
+      firewall,
+      agent: options,
+      log,
+      onChange: () => this.#checkReady(),
+    });
+  }
+
+  get sources(): FactSources {
+    const { options, nodeId, membership, replica, watcher, problems } = this.#parts;
+    const refusal = this.#holder?.refusal ?? null;
+    return {
+      agent: options,
+      nodeId,
+      membership,
+      replica,
+      dataPlane: this.#dataPlane,
+      watcher,
+      problems: refusal === null ? problems : [...problems, { ...refusal, severity: 'error' }],
+    };
+  }
+
+  /** Within 5 s; idempotent. The kernel keeps everything. */
+  async stop(code: ExitCode = EXIT.ok): Promise<void> {
+    this.#stopping ??= this.#stack.dispose().finally(() => {
+      this.#failReady(new TsflannelError(stoppedEarly()));
+      this.#end(code);
+    });
+    await this.#stopping;
+  }
+
+  async #start(): Promise<void> {
+    const { release, kernel, watcher, replica, runDir, log, options } = this.#parts;
+    this.#stack.push(release);
+    this.#stack.push(async () => kernel.close());
+    this.#stack.push(async () => watcher[Symbol.dispose]());
+    this.#stack.push(() => this.#dataPlane.close());
+    if (replica !== null) this.#stack.push(() => replica.close());
+    const control = await serveControl(runDir, this.#api(), log);
+    this.#stack.push(() => control.close());
+    if (options.healthzPort !== 0) {
+      const { healthzIp: ip, healthzPort: port } = options;
+      const health = await serveHealth({ ip, port, isReady: () => this.#dataPlane.ready });
+      this.#stack.push(() => health.close());
+    }
+    await this.#startDataPlane();
+    if (replica !== null) this.#startDuties(replica);
+  }
+
+  async #startDataPlane(): Promise<void> {
+    const { watcher, dataDir, nodeId, replica, log, membership } = this.#parts;
+    const cache = new CacheWriter(dataFiles(dataDir).leaseCache, membership, nodeId, log);
+    this.#stack.push(() => cache.close());
+    const cached = await cache.read();
+    if (cached !== null) this.#dataPlane.setSnapshot(cached);
+    const followHost = (): void => {
+      this.#dataPlane.setHost(watcher.selection?.host ?? null);
+      this.#holder?.wake();
+    };
+    watcher.onChange(followHost);
+    followHost();
+    if (replica === null) return;
+    const followLog = (): void => {
+      const { state } = replica;
+      // After a start without quorum the cache may know more than the part of the log that is known to be committed.
+      if (state === null || state.index < (this.#dataPlane.snapshot?.index ?? 0)) return;
+      if (state.index === this.#dataPlane.snapshot?.index) return;
+      const snapshot = view(state, nodeId);
+      cache.write(snapshot);
+      this.#dataPlane.setSnapshot(snapshot);
+    };
+    replica.onChange(followLog);
+    followLog();
+  }
+
+  #startDuties(replica: Replica): void {
+    const { dataDir, log, nodeId, options, watcher, previous } = this.#parts;
+    const holder = new LeaseHolder({
+      replica,
+      nodeId,
+      describe: () => describeSelf(options, nodeId, watcher.selection, replica.state?.config ?? null),
+      previous: () => (replica.state === null ? [] : previous.of(replica.state.config)),
+      renewMarginMs: options.subnetLeaseRenewMarginMs,
+      log,
+    });
+    this.#holder = holder;
+    const duties = [holder, new LeaderDuties(replica, log), new CaKeyKeeper(replica, dataDir, log)];
+    this.#stack.push(async () => {
+      for (const duty of duties) duty[Symbol.dispose]();
+    });
+  }
+
+  #api(): ReturnType<typeof agentApi> {
+    return agentApi({
+      sources: () => this.sources,
+      // After the answer has left.
+      stop: () => void setImmediate(() => void this.stop()),
+      left: () => this.#parts.forget(),
+    });
+  }
+
+  #checkReady(): void {
+    if (this.#dataPlane.ready) this.#markReady();
+  }
+}
+
+function stoppedEarly(): Refusal {
+  return refuse(
+    'stopped-early',
+    EXIT.failed,
+    'The agent was stopped before it was ready.',
+    'Start it again with "tsflannel agent".',
+  );
+}
+
+/** What was started, ended in reverse. One that fails to end does not keep the others from it. */
+class AsyncStack {
+  #ends: (() => Promise<void>)[] = [];
+
+  push(end: () => Promise<void>): void {
+    this.#ends.push(end);
+  }
+
+  async dispose(): Promise<void> {
+    const errors: unknown[] = [];
+    for (const end of this.#ends.splice(0).reverse()) {
+      await end().catch((error: unknown) => errors.push(error));
+    }
+    if (errors.length > 0) throw new AggregateError(errors, 'the agent did not stop cleanly');
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * Keeps this host's data plane at what the leases say: paths, then firewall, then routes, then subnet.env. Takes whole
+ * snapshots from whoever has one (the log, or the cache on disk) and goes on without either. One pass at a time;
+ * whatever comes meanwhile is one more pass. Never asks the cluster anything and never removes what containers use.
+ */
+import { containerMtu, desired, tunnelled } from '../backend/backend.ts';
+import type { AgentOptions } from '../config/agent-options.ts';
+import type { NetworkConfig } from '../config/network-config.ts';
+import { type Kernel, KernelError } from '../dataplane/kernel.ts';
+import { Reconciler } from '../dataplane/reconciler.ts';
+import { TsflannelError } from '../errors.ts';
+import type { Firewall, FirewallConfig } from '../firewall/firewall.ts';
+import type { Problem } from '../observe/agent-facts.ts';
+import type { Log } from '../observe/log.ts';
+import type { HostFacts } from '../path/interface-selection.ts';
+import { RouteLookup } from '../path/route-lookup.ts';
+import { type ChosenPath, selectPath } from '../path/selection.ts';
+import type { Lease, LeaseSnapshot, NodeId } from '../subnet/lease.ts';
+import { writeSubnetFile } from '../subnet/subnet-file.ts';
+
+export interface DataPlaneOptions {
+  readonly nodeId: NodeId;
+  readonly kernel: Kernel;
+  readonly firewall: Firewall;
+  readonly agent: AgentOptions;
+  readonly log: Log;
+  /** After each pass, and after each of the reconciler. */
+  readonly onChange: () => void;
+}
+
+/** The path to one peer, and since when it is this one. */
+export interface PeerPath extends ChosenPath {
+  readonly since: Date;
+}
+
+const RETRY_MS = 1_000;
+
+export class DataPlane implements AsyncDisposable {
+  readonly reconciler: Reconciler;
+  readonly #options: DataPlaneOptions;
+  readonly #lookup: RouteLookup;
+  readonly #resync: NodeJS.Timeout;
+  #snapshot: LeaseSnapshot<NetworkConfig> | null = null;
+  #host: HostFacts | null = null;
+  #paths: ReadonlyMap<NodeId, PeerPath> = new Map();
+  #written: string | null = null;
+  #problem: Problem | null = null;
+  #ready = false;
+  #dirty = false;
+  #running: Promise<void> | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(options: DataPlaneOptions) {
+    this.#options = options;
+    const { kernel, nodeId, onChange } = options;
+    this.reconciler = new Reconciler({ kernel, nodeId, onPass: onChange });
+    this.#lookup = new RouteLookup({ kernel, onChange: () => this.#wake() });
+    this.#resync = setInterval(() => this.#wake(), options.agent.iptablesResyncMs);
+  }
+
+  /** Firewall rules and subnet.env are in place and the route table has been synchronised once. */
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  get snapshot(): LeaseSnapshot<NetworkConfig> | null {
+    return this.#snapshot;
+  }
+
+  get host(): HostFacts | null {
+    return this.#host;
+  }
+
+  get paths(): ReadonlyMap<NodeId, PeerPath> {
+    return this.#paths;
+  }
+
+  get problems(): readonly Problem[] {
+    return this.#problem === null
+      ? this.reconciler.stats.problems
+      : [this.#problem, ...this.reconciler.stats.problems];
+  }
+
+  /** The newest snapshot; older ones than what is here are the caller's to drop. */
+  setSnapshot(snapshot: LeaseSnapshot<NetworkConfig>): void {
+    this.#snapshot = snapshot;
+    this.#wake();
+  }
+
+  /** Null while the interface is missing: the kernel keeps what it has. */
+  setHost(host: HostFacts | null): void {
+    this.#host = host;
+    this.#wake();
+  }
+
+  /** Idempotent; the kernel keeps everything. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#resync);
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#lookup.close();
+    await this.#running;
+    await this.reconciler.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #later(ms: number): void {
+    if (this.#timer !== null || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.#wake();
+    }, ms);
+  }
+
+  #wake(): void {
+    if (this.#closed) return;
+    this.#dirty = true;
+    if (this.#running !== null) return;
+    this.#running = this.#run().finally(() => {
+      this.#running = null;
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#dirty && !this.#closed) {
+      this.#dirty = false;
+      await this.#pass();
+      this.#options.onChange();
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const snapshot = this.#snapshot;
+    const host = this.#host;
+    if (snapshot === null || snapshot.own === null || host === null) return;
+    const { own } = snapshot;
+    try {
+      this.#paths = await this.#choosePaths(snapshot, host);
+      await this.#options.firewall.apply(this.#firewallConfig(snapshot, own, host));
+      this.reconciler.setDesired(desired(snapshot, host, this.#paths));
+      await this.#writeSubnetFile(snapshot, own, host);
+      this.#problem = null;
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    await this.reconciler.synced;
+    this.#ready = true;
+  }
+
+  /** What the world refuses is a problem that is shown and tried again; anything else is ours and ends the agent. */
+  #fail(error: unknown): void {
+    const { code, text, fix } = problemOf(error);
+    if (this.#problem?.text !== text) this.#options.log.error('data-plane-failed', text, { code, fix });
+    this.#problem = { code, severity: 'error', text, fix };
+    this.#later(RETRY_MS);
+  }
+
+  async #choosePaths(
+    { peers, config }: LeaseSnapshot<NetworkConfig>,
+    host: HostFacts,
+  ): Promise<ReadonlyMap<NodeId, PeerPath>> {
+    await this.#lookup.setPeers(
+      host.iface,
+      peers.map(({ attributes }) => attributes.publicIp),
+    );
+    const { proofs } = this.#lookup;
+    return new Map(
+      peers.map((peer) => {
+        const path = selectPath(config.Backend, peer, proofs.get(peer.attributes.publicIp));
+        return [peer.nodeId, this.#withSince(peer.nodeId, path)];
+      }),
+    );
+  }
+
+  #withSince(nodeId: NodeId, path: ChosenPath): PeerPath {
+    const before = this.#paths.get(nodeId);
+    if (before !== undefined && before.kind === path.kind) return { ...path, since: before.since };
+    const reason = path.reason === null ? '' : `: ${path.reason}`;
+    this.#options.log.info('path-chosen', `The path to ${nodeId.slice(0, 8)} is ${path.kind}${reason}.`, {
+      nodeId,
+    });
+    return { ...path, since: new Date() };
+  }
+
+  #firewallConfig(
+    { config, memberIps }: LeaseSnapshot<NetworkConfig>,
+    own: Lease,
+    host: HostFacts,
+  ): FirewallConfig {
+    const { agent } = this.#options;
+    const backend = config.Backend;
+    return {
+      network: config.Network ?? own.subnet,
+      subnet: own.subnet,
+      iface: host.iface,
+      memberIps,
+      vxlan: tunnelled(backend)
+        ? { device: `flannel.${backend.VNI}`, vni: backend.VNI, port: backend.Port }
+        : null,
+      ipMasq: agent.ipMasq,
+      randomFully: !agent.ipMasqFullyRandomDisable,
+      forwardRules: agent.iptablesForwardRules,
+    };
+  }
+
+  async #writeSubnetFile(
+    { config }: LeaseSnapshot<NetworkConfig>,
+    own: Lease,
+    host: HostFacts,
+  ): Promise<void> {
+    const { subnetFile, ipMasq } = this.#options.agent;
+    const mtu = containerMtu(config.Backend, host.mtu);
+    const file = { config, subnet: own.subnet, ipv6Subnet: own.ipv6Subnet, mtu, ipMasq };
+    const text = JSON.stringify(file);
+    if (text === this.#written) return;
+    await writeSubnetFile(subnetFile, file);
+    this.#written = text;
+    this.#options.log.info('subnet-file-written', `${subnetFile} is written.`, { subnet: own.subnet, mtu });
+  }
+}
+
+function problemOf(error: unknown): Omit<Problem, 'severity'> {
+  if (error instanceof TsflannelError) return error.refusal;
+  const isSystemError = error instanceof Error && 'syscall' in error;
+  if (!isSystemError && !(error instanceof KernelError)) throw error;
+  return {
+    code: 'data-plane-failed',
+    text: `The data plane of this host cannot be set up: ${error.message}.`,
+    fix: 'Remove the cause; the agent tries again every second.',
+  };
+}

@@ -1,0 +1,134 @@
+/**
+ * Gathers what the parts of an agent know of themselves into the one plain record that status, health and the local API
+ * are made of. Reads only; every call is a new picture.
+ */
+import { containerMtu } from '../backend/backend.ts';
+import type { Membership } from '../cluster/cluster-file.ts';
+import type { Replica } from '../cluster/replica.ts';
+import type { AgentOptions } from '../config/agent-options.ts';
+import type {
+  AgentFacts,
+  NodeFacts,
+  NodeRef,
+  OwnLeaseFacts,
+  PeerFacts,
+  Problem,
+  RaftFacts,
+} from '../observe/agent-facts.ts';
+import { programVersion } from '../observe/version.ts';
+import type { ClusterTime, Lease, NodeId } from '../subnet/lease.ts';
+import { memberByReplica } from '../subnet/state.ts';
+import type { DataPlane } from './data-plane.ts';
+import type { HostWatcher } from './host-watcher.ts';
+
+export interface FactSources {
+  readonly agent: AgentOptions;
+  readonly nodeId: NodeId;
+  readonly membership: Membership;
+  /** Null with a damaged database. */
+  readonly replica: Replica | null;
+  readonly dataPlane: DataPlane;
+  readonly watcher: HostWatcher;
+  /** What no other source reports. */
+  readonly problems: readonly Problem[];
+}
+
+export function gatherFacts(sources: FactSources): AgentFacts {
+  const { dataPlane, replica, membership } = sources;
+  const { stats } = dataPlane.reconciler;
+  return {
+    version: programVersion(),
+    clusterId: membership.clusterId,
+    node: nodeFacts(sources),
+    raft: replica === null ? null : raftFacts(replica),
+    lease: leaseFacts(sources),
+    ready: dataPlane.ready,
+    routes: {
+      desired: stats.desired,
+      installed: stats.installed,
+      repaired: stats.repaired,
+      foreign: stats.foreign.length,
+    },
+    peers: peerFacts(sources),
+    problems: [...sources.problems, ...dataPlane.problems, ...interfaceProblems(sources.watcher)],
+  };
+}
+
+export function nodeFacts({ agent, nodeId, watcher }: FactSources): NodeFacts {
+  const { selection } = watcher;
+  return {
+    id: nodeId,
+    name: agent.name,
+    publicIp: selection?.publicIp ?? null,
+    publicIpv6: null,
+    iface: selection?.host.iface ?? null,
+  };
+}
+
+export function leaseFacts({ dataPlane, replica, watcher }: FactSources): OwnLeaseFacts | null {
+  const { snapshot } = dataPlane;
+  const linkMtu = watcher.selection?.host.mtu ?? snapshot?.own?.attributes.linkMtu;
+  if (snapshot === null || snapshot.own === null || linkMtu === undefined) return null;
+  const { subnet, ipv6Subnet, expiresAt } = snapshot.own;
+  return {
+    subnet,
+    ipv6Subnet,
+    mtu: containerMtu(snapshot.config.Backend, linkMtu),
+    expiresAt: replica === null ? null : wallClock(expiresAt, replica.clusterTime),
+  };
+}
+
+/** Cluster time as this host's wall clock shows it: for people only. */
+export function wallClock(time: ClusterTime, now: ClusterTime): string {
+  return new Date(Date.now() + (time - now)).toISOString();
+}
+
+export function nodeRef(replica: Replica, nodeId: NodeId): NodeRef {
+  return { id: nodeId, name: replica.state?.members.get(nodeId)?.name ?? nodeId.slice(0, 8) };
+}
+
+function raftFacts(replica: Replica): RaftFacts {
+  const { role, term, commit, applied, leader, configuration } = replica.raft;
+  const leading =
+    leader === null || replica.state === null ? undefined : memberByReplica(replica.state, leader);
+  return {
+    role,
+    term,
+    commitIndex: commit,
+    appliedIndex: applied,
+    leader: leading === undefined ? null : { id: leading.nodeId, name: leading.name },
+    voters: configuration.voters.length,
+    learners: configuration.learners.length,
+    missingVoters: replica.missingVoters(),
+    staleMs: replica.staleMs(),
+  };
+}
+
+function peerFacts({ dataPlane, replica }: FactSources): readonly PeerFacts[] {
+  const peers = dataPlane.snapshot?.peers ?? [];
+  return peers.map((lease) => peerFact(dataPlane, replica, lease));
+}
+
+function peerFact(dataPlane: DataPlane, replica: Replica | null, lease: Lease): PeerFacts {
+  const path = dataPlane.paths.get(lease.nodeId);
+  const name = replica?.state?.members.get(lease.nodeId)?.name ?? lease.nodeId.slice(0, 8);
+  return {
+    id: lease.nodeId,
+    name,
+    publicIp: lease.attributes.publicIp,
+    subnet: lease.subnet,
+    path: path?.kind ?? 'down',
+    directPossible: path?.directPossible ?? false,
+    installed: dataPlane.reconciler.isInstalled(lease.subnet),
+    since: path?.since.toISOString() ?? null,
+    rttMs: null,
+    loss: null,
+    mtu: null,
+    reason: path?.reason ?? null,
+  };
+}
+
+function interfaceProblems({ refusal }: HostWatcher): readonly Problem[] {
+  if (refusal === null) return [];
+  return [{ code: refusal.code, severity: 'error', text: refusal.text, fix: refusal.fix }];
+}

@@ -1,0 +1,225 @@
+/**
+ * `init`: founds a cluster on this host. Writes its identity first and marks the membership unfinished, listens, makes
+ * sure that none of the named hosts founds or has a cluster, then writes the first entry. A refusal takes everything
+ * back; an interruption is resumed by the same command.
+ */
+import { randomBytes, randomUUID, X509Certificate } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { bootstrapState } from '../../raft/core/bootstrap.ts';
+import { toReplicaId } from '../../raft/core/types.ts';
+import { LevelStorage } from '../../raft/storage/level.ts';
+import type { InitOptions, InitReady, Running } from '../cli/launcher.ts';
+import { foundAuthority } from '../cluster/certificate-authority.ts';
+import { loadClusterFile, type Membership, saveCaKey, saveClusterFile } from '../cluster/cluster-file.ts';
+import { askNamedPeers } from '../cluster/founding.ts';
+import { createIdentity, type Identity, loadIdentity, saveIdentity } from '../cluster/identity.ts';
+import type { Replica } from '../cluster/replica.ts';
+import { certificateDigest, formatToken, newTokenSecret } from '../cluster/token.ts';
+import { supported } from '../config/network-config.ts';
+import { DEFAULT_PORT } from '../config/ports.ts';
+import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import { hashSecret } from '../subnet/token.ts';
+import type { Agent } from './agent.ts';
+import { change, joinCommand } from './agent-api.ts';
+import { dataFiles } from './directories.ts';
+import { requestLease } from './lease-request.ts';
+import {
+  forgetMembership,
+  readyFacts,
+  runAgent,
+  running,
+  startMember,
+  startReplica,
+} from './member-start.ts';
+import { openWorkplace, type Workplace } from './workplace.ts';
+
+const FIRST_REPLICA = toReplicaId(1);
+const FIRST_EPOCH = 1;
+
+const TOKEN_TTL_MS = 24 * 60 * 60 * 1000;
+/** A lone voter answers itself; this is for a slow disk. */
+const FOUNDING_MS = 30_000;
+
+export async function initCluster(options: InitOptions): Promise<Running<InitReady>> {
+  const refusal = supported(options.network);
+  if (refusal !== null) throw new TsflannelError(refusal);
+  const workplace = await openWorkplace(options, { joins: null, peers: options.peers.map(({ ip }) => ip) });
+  try {
+    const file = await loadClusterFile(options.dataDir);
+    const identity = await loadIdentity(options.dataDir);
+    if (file?.state === 'member' && identity !== null && !file.announced) {
+      return await resume(workplace, identity, file);
+    }
+    if (file?.state === 'member') throw new TsflannelError(alreadyMember(file.clusterId));
+    return await found(workplace, options, identity);
+  } catch (error) {
+    await workplace.close();
+    throw error;
+  }
+}
+
+/** The cluster exists, and nobody was told how to join it: only the token is made anew. */
+async function resume(
+  workplace: Workplace,
+  identity: Identity,
+  membership: Membership,
+): Promise<Running<InitReady>> {
+  const agent = await startMember(workplace, identity, membership);
+  return running(agent, async () => {
+    const { replica } = agent.sources;
+    if (replica === null) throw new TsflannelError(alreadyMember(membership.clusterId));
+    const { id, secret } = newTokenSecret();
+    const grant = {
+      id,
+      secretHash: hashSecret(secret),
+      role: 'learner',
+      ttlMs: TOKEN_TTL_MS,
+      usesMax: null,
+    } as const;
+    const signal = AbortSignal.timeout(FOUNDING_MS);
+    await change(replica, { kind: 'token-create', token: grant }, 'token-created', { signal });
+    return await announce(workplace, agent, membership, id, secret);
+  });
+}
+
+async function found(
+  workplace: Workplace,
+  options: InitOptions,
+  stored: Identity | null,
+): Promise<Running<InitReady>> {
+  const { dataDir } = options;
+  workplace.watcher.require();
+  await workplace.checkConflicts(options.network);
+  const identity = stored ?? createIdentity();
+  const clusterId = randomBytes(16).toString('hex');
+  const names = { clusterId, epoch: FIRST_EPOCH, nodeId: identity.nodeId, replicaId: FIRST_REPLICA };
+  const authority = await foundAuthority({ publicKey: identity.publicKey.toString('base64'), names });
+  await saveIdentity(dataDir, identity);
+  await saveClusterFile(dataDir, {
+    state: 'unfinished',
+    command: 'init',
+    clusterId,
+    requestId: randomUUID(),
+  });
+  const membership: Membership = {
+    state: 'member',
+    clusterId,
+    epoch: FIRST_EPOCH,
+    replicaId: FIRST_REPLICA,
+    caCert: authority.caCert,
+    nodeCert: authority.nodeCert,
+    known: [],
+    announced: false,
+  };
+  try {
+    const replica = await startFirstReplica(workplace, options, identity, membership, authority.caKey);
+    const { id, secret } = newTokenSecret();
+    try {
+      await bootstrap(workplace, options, identity, membership, replica, { id, secret });
+      await saveCaKey(dataDir, authority.caKey);
+      await saveClusterFile(dataDir, membership);
+    } catch (error) {
+      await replica.close();
+      throw error;
+    }
+    const agent = await runAgent(workplace, identity, membership, replica, []);
+    return running(agent, () => announce(workplace, agent, membership, id, secret));
+  } catch (error) {
+    // Nobody outside has seen more of this cluster than its name.
+    await forgetMembership(dataDir);
+    if (stored === null) await rm(`${dataDir}/identity.json`, { force: true });
+    throw error;
+  }
+}
+
+async function startFirstReplica(
+  workplace: Workplace,
+  { dataDir, peers }: InitOptions,
+  identity: Identity,
+  membership: Membership,
+  caKey: string,
+): Promise<Replica> {
+  const { raft } = dataFiles(dataDir);
+  await rm(raft, { recursive: true, force: true }); // of an `init` that was interrupted before anybody could join
+  const storage = await LevelStorage.create(
+    raft,
+    { cluster: membership.clusterId, replica: FIRST_REPLICA },
+    { ...bootstrapState(FIRST_REPLICA), snapshot: null },
+  );
+  const founding = peers.map(({ ip }) => ip);
+  return await startReplica({ workplace, identity, membership, caKey, founding, storage });
+}
+
+async function bootstrap(
+  workplace: Workplace,
+  { network, peers }: InitOptions,
+  identity: Identity,
+  membership: Membership,
+  replica: Replica,
+  token: { readonly id: string; readonly secret: string },
+): Promise<void> {
+  const { publicIp } = workplace.watcher.require();
+  const others = peers.filter(({ ip }) => ip !== publicIp);
+  const endpoints = others.map(({ ip, port }) => ({ host: ip, port: port ?? DEFAULT_PORT }));
+  const refusal = await askNamedPeers(publicIp, membership.clusterId, endpoints);
+  if (refusal !== null) throw new TsflannelError(refusal);
+  const signal = AbortSignal.timeout(FOUNDING_MS);
+  const { name, port } = workplace.options;
+  const { result } = await replica.propose(
+    {
+      kind: 'bootstrap',
+      clusterId: membership.clusterId,
+      epoch: membership.epoch,
+      config: network,
+      peers: peers.map(({ ip }) => ip),
+      member: {
+        nodeId: identity.nodeId,
+        publicKey: identity.publicKey.toString('base64'),
+        name,
+        address: publicIp,
+        port,
+        wantsVoter: true,
+      },
+      token: {
+        id: token.id,
+        secretHash: hashSecret(token.secret),
+        role: 'learner',
+        ttlMs: TOKEN_TTL_MS,
+        usesMax: null,
+      },
+    },
+    signal,
+  );
+  if (result.kind === 'refused') throw new TsflannelError(result.refusal);
+  const leaseRefusal = await requestLease(
+    workplace,
+    identity,
+    replica,
+    { id: randomUUID(), wanted: null },
+    signal,
+  );
+  if (leaseRefusal !== null) throw new TsflannelError(leaseRefusal);
+}
+
+/** From here on `init` has done its work, and another one is refused. */
+async function announce(
+  workplace: Workplace,
+  agent: Agent,
+  membership: Membership,
+  id: string,
+  secret: string,
+): Promise<InitReady> {
+  await saveClusterFile(workplace.start.dataDir, { ...membership, announced: true });
+  const caDigest = certificateDigest(new X509Certificate(membership.caCert).raw);
+  const token = formatToken({ id, caDigest, secret });
+  return { ...readyFacts(agent, workplace), token, joinCommand: joinCommand(agent.sources, token) };
+}
+
+function alreadyMember(clusterId: string): ReturnType<typeof refuse> {
+  return refuse(
+    'already-initialised',
+    EXIT.conflict,
+    `This host is a member of cluster ${clusterId} already.`,
+    'Run "tsflannel agent" to start it, or "tsflannel leave" before it founds another cluster.',
+  );
+}

@@ -1,0 +1,184 @@
+/**
+ * `join`: makes this host a member of a cluster and runs its agent. Marks the membership unfinished, under one request
+ * id, before anything that the cluster can see, so that a repetition is the same join; a refusal takes everything back,
+ * in the cluster too. On a host that is a member already it only runs the agent.
+ */
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { EMPTY_STATE } from '../../raft/core/bootstrap.ts';
+import { LevelStorage } from '../../raft/storage/level.ts';
+import type { JoinOptions, Ready, Running } from '../cli/launcher.ts';
+import {
+  loadClusterFile,
+  type Membership,
+  removeClusterFile,
+  saveClusterFile,
+  type UnfinishedMembership,
+} from '../cluster/cluster-file.ts';
+import { createIdentity, type Identity, loadIdentity, saveIdentity } from '../cluster/identity.ts';
+import { joinCluster, NO_ANSWER } from '../cluster/join.ts';
+import type { Replica } from '../cluster/replica.ts';
+import type { JoinAnswer } from '../cluster/rpc.ts';
+import { type JoinToken, parseToken } from '../cluster/token.ts';
+import { DEFAULT_PORT } from '../config/ports.ts';
+import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import { dataFiles } from './directories.ts';
+import { requestLease } from './lease-request.ts';
+import {
+  forgetMembership,
+  readyFacts,
+  runAgent,
+  running,
+  startMember,
+  startReplica,
+} from './member-start.ts';
+import { openWorkplace, type Workplace } from './workplace.ts';
+
+export async function joinExisting(options: JoinOptions): Promise<Running<Ready>> {
+  const token = parseToken(options.token);
+  if (token === undefined) throw new TsflannelError(notAToken());
+  const workplace = await openWorkplace(options, { joins: options.contacts[0]?.ip ?? null, peers: [] });
+  try {
+    const file = await loadClusterFile(options.dataDir);
+    const stored = await loadIdentity(options.dataDir);
+    if (file?.state === 'member' && stored !== null) {
+      const agent = await startMember(workplace, stored, file);
+      return running(agent, async () => readyFacts(agent, workplace));
+    }
+    const unfinished = file?.state === 'unfinished' && file.command === 'join' ? file : null;
+    return await enter(workplace, options, token, stored, unfinished);
+  } catch (error) {
+    await workplace.close();
+    throw error;
+  }
+}
+
+async function enter(
+  workplace: Workplace,
+  options: JoinOptions,
+  token: JoinToken,
+  stored: Identity | null,
+  unfinished: UnfinishedMembership | null,
+): Promise<Running<Ready>> {
+  const { dataDir } = options;
+  workplace.watcher.require();
+  const identity = stored ?? createIdentity();
+  const requestId = unfinished?.requestId ?? randomUUID();
+  await saveIdentity(dataDir, identity);
+  await saveClusterFile(dataDir, { state: 'unfinished', command: 'join', clusterId: '', requestId });
+  const signal = AbortSignal.timeout(options.timeoutMs);
+  let answer: JoinAnswer;
+  try {
+    answer = await ask(workplace, options, token, identity, requestId, signal);
+  } catch (error) {
+    // Without an answer the join may have been applied: then only the request id finds it again.
+    if (isFinal(error)) await takeBack(dataDir, stored);
+    throw error;
+  }
+  const membership = membershipOf(answer);
+  const replica = await startJoinedReplica(workplace, identity, membership);
+  try {
+    await settle(workplace, options, identity, replica, requestId, signal);
+    await saveClusterFile(dataDir, membership);
+  } catch (error) {
+    if (isFinal(error)) await withdraw(workplace, identity, replica, stored);
+    else await replica.close();
+    throw error;
+  }
+  const agent = await runAgent(workplace, identity, membership, replica, []);
+  return running(agent, async () => readyFacts(agent, workplace));
+}
+
+async function ask(
+  workplace: Workplace,
+  options: JoinOptions,
+  token: JoinToken,
+  identity: Identity,
+  requestId: string,
+  signal: AbortSignal,
+): Promise<JoinAnswer> {
+  const { publicIp, host } = workplace.watcher.require();
+  const contacts = options.contacts.map(({ ip, port }) => ({ host: ip, port: port ?? DEFAULT_PORT }));
+  const { name, port } = workplace.options;
+  const { role } = options;
+  return await joinCluster(
+    { token, contacts, identity, requestId, name, address: publicIp, localAddress: host.address, port, role },
+    signal,
+  );
+}
+
+/** The log has arrived, nothing on this host is in the way of its network, and the lease is ours. */
+async function settle(
+  workplace: Workplace,
+  options: JoinOptions,
+  identity: Identity,
+  replica: Replica,
+  requestId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const request = { id: requestId, wanted: options.subnet };
+  const refusal = await requestLease(workplace, identity, replica, request, signal);
+  if (refusal !== null) throw new TsflannelError(refusal);
+}
+
+async function startJoinedReplica(
+  workplace: Workplace,
+  identity: Identity,
+  membership: Membership,
+): Promise<Replica> {
+  const { raft } = dataFiles(workplace.start.dataDir);
+  // Of an attempt under another replica id, or of this one before the log came: there is nothing in it to lose.
+  await rm(raft, { recursive: true, force: true });
+  const names = { cluster: membership.clusterId, replica: membership.replicaId };
+  const storage = await LevelStorage.create(raft, names, { ...EMPTY_STATE, snapshot: null });
+  return await startReplica({ workplace, identity, membership, caKey: null, founding: null, storage });
+}
+
+function membershipOf(answer: JoinAnswer): Membership {
+  const { clusterId, epoch, replicaId, caCert, nodeCert, known } = answer;
+  return { state: 'member', clusterId, epoch, replicaId, caCert, nodeCert, known, announced: true };
+}
+
+/** The cluster has admitted this host and it cannot stay: it takes itself out again. */
+async function withdraw(
+  workplace: Workplace,
+  identity: Identity,
+  replica: Replica,
+  stored: Identity | null,
+): Promise<void> {
+  const signal = AbortSignal.timeout(WITHDRAWAL_MS);
+  try {
+    await replica.propose({ kind: 'member-remove', nodeId: identity.nodeId }, signal);
+  } catch (error) {
+    if (!(error instanceof TsflannelError)) throw error;
+    workplace.start.log.warn('still-a-member', 'The cluster still lists this host.', { err: error });
+  }
+  await replica.close();
+  await takeBack(workplace.start.dataDir, stored);
+}
+
+const WITHDRAWAL_MS = 5_000;
+
+/** The data directory as it was. */
+async function takeBack(dataDir: string, stored: Identity | null): Promise<void> {
+  await forgetMembership(dataDir);
+  await removeClusterFile(dataDir);
+  if (stored === null) await rm(join(dataDir, 'identity.json'), { force: true });
+}
+
+/** The cluster has said no, and will say it again. Silence and a missing quorum are not an answer. */
+function isFinal(error: unknown): boolean {
+  if (!(error instanceof TsflannelError)) return false;
+  const { code, exitCode } = error.refusal;
+  return exitCode !== EXIT.noQuorum && code !== NO_ANSWER;
+}
+
+function notAToken(): Refusal {
+  return refuse(
+    'not-a-token',
+    EXIT.usage,
+    'The token is not one: it has the form tsf1.ID.DIGEST.SECRET.',
+    'Copy the whole token from "tsflannel init" or "tsflannel token create".',
+  );
+}

@@ -1,0 +1,60 @@
+/** The daemon's face towards the command line: how agents are started, and how a host is cleaned after them. */
+import { rm } from 'node:fs/promises';
+import type {
+  AgentStart,
+  Launcher,
+  Ready,
+  Running,
+  TeardownOptions,
+  TeardownResult,
+} from '../cli/launcher.ts';
+import { loadClusterFile } from '../cluster/cluster-file.ts';
+import { loadIdentity } from '../cluster/identity.ts';
+import { Reconciler } from '../dataplane/reconciler.ts';
+import { HostFirewall } from '../firewall/host-firewall.ts';
+import { NetlinkKernel } from '../netlink/kernel.ts';
+import { foundFile } from './directories.ts';
+import { initCluster } from './init.ts';
+import { joinExisting } from './join.ts';
+import { lockDirectory } from './lock.ts';
+import { notAMember, readyFacts, running, startMember } from './member-start.ts';
+import { openWorkplace } from './workplace.ts';
+
+export const launcher: Launcher = { init: initCluster, join: joinExisting, agent: startAgent };
+
+async function startAgent(options: AgentStart): Promise<Running<Ready>> {
+  const workplace = await openWorkplace(options, { joins: null, peers: [] });
+  try {
+    const identity = await loadIdentity(options.dataDir);
+    const file = await loadClusterFile(options.dataDir);
+    if (identity === null || file?.state !== 'member') throw notAMember(options.dataDir);
+    const agent = await startMember(workplace, identity, file);
+    return running(agent, async () => readyFacts(agent, workplace));
+  } catch (error) {
+    await workplace.close();
+    throw error;
+  }
+}
+
+/** Removes what is ours from this host, and nothing else; an agent that still runs keeps it out by the lock. */
+export async function teardown({ dataDir, runDir, purge }: TeardownOptions): Promise<TeardownResult> {
+  await using _lock = await lockDirectory(dataDir);
+  const identity = await loadIdentity(dataDir);
+  const removed: string[] = [];
+  const kernel = NetlinkKernel.open();
+  try {
+    if (identity !== null) {
+      await using reconciler = new Reconciler({ kernel, nodeId: identity.nodeId });
+      removed.push(...(await reconciler.removeAll()));
+    }
+    await new HostFirewall({ foundFile: foundFile(runDir) }).remove();
+  } finally {
+    kernel.close();
+  }
+  removed.push('firewall rules');
+  if (purge) {
+    await rm(dataDir, { recursive: true, force: true });
+    removed.push(dataDir);
+  }
+  return { removed };
+}

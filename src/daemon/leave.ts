@@ -1,0 +1,68 @@
+/**
+ * Leaving the cluster from the host itself: refuses what would cost the quorum or cut containers, else gives the lease
+ * back and takes the host out of the log. The kernel is cleaned by the command line once the agent has stopped.
+ */
+import { readdir } from 'node:fs/promises';
+import type { Replica } from '../cluster/replica.ts';
+import type { Left } from '../control/answers.ts';
+import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import { type FactSources, nodeRef } from './facts.ts';
+
+export async function leaveCluster(
+  sources: FactSources,
+  replica: Replica,
+  yes: boolean,
+  signal: AbortSignal,
+): Promise<Left> {
+  const refusal = (await containersRefusal(yes)) ?? quorumRefusal(sources, replica);
+  if (refusal !== null) throw new TsflannelError(refusal);
+  const node = nodeRef(replica, sources.nodeId);
+  const subnet = sources.dataPlane.snapshot?.own?.subnet ?? null;
+  const { result } = await replica.propose({ kind: 'member-remove', nodeId: sources.nodeId }, signal);
+  if (result.kind === 'refused') throw new TsflannelError(result.refusal);
+  return { node, subnet };
+}
+
+/** Null when the cluster can do without this host. */
+function quorumRefusal({ nodeId }: FactSources, replica: Replica): Refusal | null {
+  const { configuration, leader } = replica.raft;
+  if (leader === null) return replica.noQuorum();
+  if (replica.state?.members.size === 1) return lastMember();
+  if (!configuration.voters.includes(replica.id)) return null;
+  const others = configuration.voters.filter((voter) => voter !== replica.id);
+  const missing = new Set(replica.missingVoters().map(({ id }) => id));
+  const alive = others.length - missing.size;
+  if (others.length > 0 && alive > others.length / 2) return null;
+  return refuse(
+    'costs-the-quorum',
+    EXIT.failed,
+    `Without ${nodeRef(replica, nodeId).name} the cluster would have no quorum: ${alive} of ${others.length} other voters are there.`,
+    others.length === 0
+      ? 'Join two more hosts that may vote first ("tsflannel token create --role voter").'
+      : 'Bring the missing voters back first, or join new ones.',
+  );
+}
+
+function lastMember(): Refusal {
+  return refuse(
+    'last-member',
+    EXIT.failed,
+    'This host is the last member of the cluster.',
+    'Run "tsflannel down --purge" to end the cluster.',
+  );
+}
+
+const BRIDGE_PORTS = '/sys/class/net/docker0/brif';
+
+/** Containers on Docker's bridge are on the lease. */
+async function containersRefusal(yes: boolean): Promise<Refusal | null> {
+  if (yes) return null;
+  const ports = await readdir(BRIDGE_PORTS).catch(() => []); // no such bridge, no containers
+  if (ports.length === 0) return null;
+  return refuse(
+    'containers-on-lease',
+    EXIT.unsafe,
+    `${ports.length} containers on docker0 use the lease of this host and would be cut off.`,
+    'Stop them first, or run "tsflannel leave --yes".',
+  );
+}

@@ -1,0 +1,160 @@
+/**
+ * From a membership on disk to a running agent: opens the replica, or goes on without it where its database cannot be
+ * believed, and hands everything to the agent.
+ */
+import { rm } from 'node:fs/promises';
+import { LevelStorage } from '../../raft/storage/level.ts';
+import { StorageDamagedError } from '../../raft/storage/storage.ts';
+import type { Ready, Running } from '../cli/launcher.ts';
+import { loadCaKey, type Membership, removeClusterFile, saveCaKey } from '../cluster/cluster-file.ts';
+import type { Identity } from '../cluster/identity.ts';
+import { Replica } from '../cluster/replica.ts';
+import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import type { Ip } from '../net/ip.ts';
+import { toIp } from '../net/ip.ts';
+import type { Problem } from '../observe/agent-facts.ts';
+import { Agent } from './agent.ts';
+import { dataFiles } from './directories.ts';
+import { leaseFacts, nodeFacts } from './facts.ts';
+import type { Workplace } from './workplace.ts';
+
+/** All interfaces: addresses of a running host may change. */
+const ANY = '0.0.0.0';
+
+export interface ReplicaStart {
+  readonly workplace: Workplace;
+  readonly identity: Identity;
+  readonly membership: Membership;
+  readonly caKey: string | null;
+  /** Null but for `init`. */
+  readonly founding: readonly Ip[] | null;
+  readonly storage: LevelStorage;
+}
+
+export async function startReplica({ workplace, storage, ...rest }: ReplicaStart): Promise<Replica> {
+  const { options, watcher, start } = workplace;
+  const { log } = start;
+  try {
+    return await Replica.start({
+      ...rest,
+      storage,
+      bind: { host: ANY, port: options.port },
+      address: watcher.selection?.publicIp ?? toIp(ANY),
+      log,
+      onFatal: (error) => {
+        log.error('replica-failed', 'The replica of this host cannot go on.', { err: error });
+        // Nothing may be voted, acknowledged or half-done any more: the service manager starts a fresh process.
+        process.exit(EXIT.failed);
+      },
+    });
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+/** The agent of a host that is a member already. Throws TsflannelError. */
+export async function startMember(
+  workplace: Workplace,
+  identity: Identity,
+  membership: Membership,
+): Promise<Agent> {
+  const { dataDir } = workplace.start;
+  const caKey = await loadCaKey(dataDir);
+  try {
+    const storage = await LevelStorage.open(dataFiles(dataDir).raft, {
+      cluster: membership.clusterId,
+      replica: membership.replicaId,
+    });
+    const replica = await startReplica({ workplace, identity, membership, caKey, founding: null, storage });
+    return await runAgent(workplace, identity, membership, replica, []);
+  } catch (error) {
+    if (!(error instanceof StorageDamagedError)) throw error;
+    workplace.start.log.error('database-damaged', damaged(error).text, { err: error });
+    return await runAgent(workplace, identity, membership, null, [damaged(error)]);
+  }
+}
+
+export async function runAgent(
+  workplace: Workplace,
+  identity: Identity,
+  membership: Membership,
+  replica: Replica | null,
+  problems: readonly Problem[],
+): Promise<Agent> {
+  const { start, options, kernel, watcher, firewall, previous, lock } = workplace;
+  const { dataDir, runDir, log } = start;
+  await workplace.saveOptions();
+  return await Agent.start({
+    dataDir,
+    runDir,
+    options,
+    nodeId: identity.nodeId,
+    membership,
+    replica,
+    problems,
+    kernel,
+    watcher,
+    firewall,
+    previous,
+    log,
+    release: () => lock.release(),
+    forget: () => forgetMembership(dataDir),
+  });
+}
+
+/** The node key stays: the host may join again, and is then known as the same node. */
+export async function forgetMembership(dataDir: string): Promise<void> {
+  await removeClusterFile(dataDir);
+  await saveCaKey(dataDir, null);
+  const files = dataFiles(dataDir);
+  await rm(files.leaseCache, { force: true });
+  await rm(files.raft, { recursive: true, force: true });
+}
+
+/** The facts a user sees once the agent is ready. */
+export function readyFacts(agent: Agent, workplace: Workplace): Ready {
+  const { sources } = agent;
+  const lease = leaseFacts(sources);
+  const network = sources.dataPlane.snapshot?.config;
+  if (lease === null || network === undefined) throw new TypeError('ready without a lease');
+  return {
+    clusterId: sources.membership.clusterId,
+    node: nodeFacts(sources),
+    lease,
+    network,
+    previousSubnet: workplace.previous.of(network)[0] ?? null,
+    subnetFile: workplace.options.subnetFile,
+  };
+}
+
+export function running<R extends Ready>(agent: Agent, whenReady: () => Promise<R>): Running<R> {
+  return {
+    ready: agent.ready.then(whenReady),
+    stopped: agent.stopped,
+    stop: () => agent.stop(),
+  };
+}
+
+function damaged(error: StorageDamagedError): Problem {
+  return {
+    ...refuse(
+      'database-damaged',
+      EXIT.failed,
+      `The database of this host's replica cannot be used: ${error.message}.`,
+      'Containers keep talking from the last known leases; run "tsflannel down --purge" and join again when it suits.',
+    ),
+    severity: 'error',
+  };
+}
+
+export function notAMember(dataDir: string): TsflannelError {
+  return new TsflannelError(
+    refuse(
+      'not-a-member',
+      EXIT.failed,
+      `This host is in no cluster: ${dataDir} holds no membership.`,
+      'Run "tsflannel init" for a new cluster, or "tsflannel join TOKEN ADDR" for an existing one.',
+    ),
+  );
+}

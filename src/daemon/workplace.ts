@@ -1,0 +1,110 @@
+/**
+ * What every start of an agent opens before it speaks to anybody: the directory lock, the options, the kernel, the
+ * interface, the firewall, and what this host had before. Owns them until an agent takes them over; a start that is
+ * refused closes it and leaves the host as it was.
+ */
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { StartOptions } from '../cli/launcher.ts';
+import {
+  type AgentOptions,
+  type RawAgentOptions,
+  readAgentOptions,
+  resolveAgentOptions,
+  writeAgentOptions,
+} from '../config/agent-options.ts';
+import type { NetworkConfig } from '../config/network-config.ts';
+import { networkConflicts } from '../dataplane/network-conflicts.ts';
+import { TsflannelError } from '../errors.ts';
+import type { Firewall } from '../firewall/firewall.ts';
+import { HostFirewall } from '../firewall/host-firewall.ts';
+import type { Ip } from '../net/ip.ts';
+import { NetlinkKernel } from '../netlink/kernel.ts';
+import { dataFiles, foundFile } from './directories.ts';
+import { HostWatcher } from './host-watcher.ts';
+import { type DirectoryLock, lockDirectory } from './lock.ts';
+import { type PreviousSubnets, readPreviousSubnets } from './previous-subnets.ts';
+import { requireNetworkAdmin } from './privileges.ts';
+
+export interface Workplace {
+  readonly start: StartOptions;
+  readonly options: AgentOptions;
+  readonly kernel: NetlinkKernel;
+  readonly watcher: HostWatcher;
+  readonly firewall: Firewall;
+  readonly previous: PreviousSubnets;
+  readonly lock: DirectoryLock;
+  /** Stores what was given, for the starts that give nothing. */
+  saveOptions(): Promise<void>;
+  /** Throws TsflannelError (exit 7) when something on this host stands in the way of the network. */
+  checkConflicts(config: NetworkConfig): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface WorkplaceWish {
+  readonly joins: Ip | null;
+  readonly peers: readonly Ip[];
+}
+
+const OPTIONS_FILE = 'agent.json';
+
+export async function openWorkplace(start: StartOptions, wish: WorkplaceWish): Promise<Workplace> {
+  await requireNetworkAdmin();
+  const lock = await lockDirectory(start.dataDir);
+  try {
+    const kernel = NetlinkKernel.open();
+    try {
+      return await equip(start, wish, lock, kernel);
+    } catch (error) {
+      kernel.close();
+      throw error;
+    }
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function equip(
+  start: StartOptions,
+  wish: WorkplaceWish,
+  lock: DirectoryLock,
+  kernel: NetlinkKernel,
+): Promise<Workplace> {
+  const { log, dataDir } = start;
+  const path = join(dataDir, OPTIONS_FILE);
+  const stored = await readAgentOptions(path);
+  const resolved = resolveAgentOptions({ flags: start.given, environment: {}, stored, hostName: hostname() });
+  if (!resolved.ok) throw new TsflannelError(resolved.refusal);
+  const { options, given } = resolved;
+  const watcher = await HostWatcher.start({ kernel, agent: options, ...wish, log });
+  const files = dataFiles(dataDir);
+  const { addresses } = await kernel.read();
+  return {
+    start,
+    options,
+    kernel,
+    watcher,
+    firewall: new HostFirewall({ foundFile: foundFile(start.runDir) }),
+    previous: await readPreviousSubnets(files.leaseCache, options.subnetFile, addresses),
+    lock,
+    saveOptions: () => writeAgentOptions(path, withInterface(given, watcher)),
+    checkConflicts: async (config) => {
+      if (config.Network === undefined) return;
+      const { conflict, warnings } = networkConflicts(config.Network, await kernel.read());
+      if (conflict !== null) throw new TsflannelError(conflict);
+      for (const { code, text, fix } of warnings) log.warn(code, text, { fix });
+    },
+    close: async () => {
+      watcher[Symbol.dispose]();
+      kernel.close();
+      await lock.release();
+    },
+  };
+}
+
+/** The interface that was found by where the cluster is must be found again by a start that does not say where. */
+function withInterface(given: RawAgentOptions, { selection }: HostWatcher): RawAgentOptions {
+  const isNamed = given.iface ?? given['iface-regex'] ?? given['iface-can-reach'] ?? given['public-ip'];
+  return isNamed !== undefined || selection === null ? given : { ...given, iface: [selection.host.iface] };
+}
