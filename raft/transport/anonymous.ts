@@ -3,7 +3,7 @@
  * before it is one. The member is known by its CA; what the caller is, the requests themselves must show.
  */
 import type { X509Certificate } from 'node:crypto';
-import { createSecureContext, type TLSSocket } from 'node:tls';
+import { createSecureContext } from 'node:tls';
 import { dial } from './dial.ts';
 import { CONTEXT_HASH_BYTES } from './frame.ts';
 import { Session } from './session.ts';
@@ -39,7 +39,7 @@ export async function connectAnonymous(
     secureContext: createSecureContext({ minVersion: 'TLSv1.3' }),
     localAddress: options.localAddress,
     hello: { replica: null, contextHash: new Uint8Array(CONTEXT_HASH_BYTES) },
-    trust: (socket) => isTrusted(socket, options.verify),
+    trust: (leaf) => options.verify(leaf, issuerOf(leaf)),
     open: (stream) =>
       new Session(stream, {
         replica: null,
@@ -59,11 +59,9 @@ export async function connectAnonymous(
   };
 }
 
-function isTrusted(socket: TLSSocket, verify: AnonymousOptions['verify']): boolean {
-  const leaf = socket.getPeerX509Certificate();
-  if (leaf === undefined) return false;
+function issuerOf(leaf: X509Certificate): X509Certificate | null {
   const issuer = leaf.issuerCertificate;
   // OpenSSL chains by names only: a stranger may present the real CA certificate beside a leaf of its own making.
   const isIssued = issuer?.ca === true && leaf.checkIssued(issuer) && leaf.verify(issuer.publicKey);
-  return verify(leaf, isIssued ? issuer : null);
+  return isIssued ? issuer : null;
 }

@@ -4,6 +4,7 @@
  * before `trust` has seen the server's certificate. Certificates are judged by their keys and never by their dates:
  * a wrong clock must not cut a cluster apart, which is why Node's own verdict is not asked.
  */
+import type { X509Certificate } from 'node:crypto';
 import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import { HANDSHAKE_TIMEOUT_MS, MAX_FRAME_BYTES } from '../limits.ts';
 import { DecodeError } from '../storage/bytes.ts';
@@ -19,9 +20,9 @@ export interface DialOptions<T> {
   readonly localAddress?: string | undefined;
   readonly hello: Hello;
   /** Before anything is sent: is the other side who it must be? */
-  readonly trust: (socket: TLSSocket) => boolean;
+  readonly trust: (certificate: X509Certificate) => boolean;
   /** Takes the stream over. Throws DecodeError when the other side's hello is not the one expected. */
-  readonly open: (stream: FrameStream, hello: Hello) => T;
+  readonly open: (stream: FrameStream, hello: Hello, certificate: X509Certificate) => T;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -59,7 +60,8 @@ export function dial<T>(options: DialOptions<T>): Promise<T> {
       }
       try {
         if (type !== FRAME.hello) throw new DecodeError(`frame type ${type} before the hello`);
-        const opened = options.open(stream, decodeHello(body));
+        if (certificate === undefined) throw new DecodeError('a hello before ours');
+        const opened = options.open(stream, decodeHello(body), certificate);
         settle();
         resolve(opened);
       } catch (error) {
@@ -67,8 +69,12 @@ export function dial<T>(options: DialOptions<T>): Promise<T> {
         fail('untrusted', 'its hello is not the one expected', error);
       }
     };
+    // Node hands a server's certificate out once: the second call finds none.
+    let certificate: X509Certificate | undefined;
     stream.socket.once('secureConnect', () => {
-      if (options.trust(stream.socket)) stream.write(FRAME.hello, encodeHello(hello));
+      certificate = stream.socket.getPeerX509Certificate();
+      if (certificate !== undefined && options.trust(certificate))
+        stream.write(FRAME.hello, encodeHello(hello));
       else fail('untrusted', 'it does not hold the key that it must hold');
     });
   });

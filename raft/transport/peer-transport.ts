@@ -340,14 +340,11 @@ export class PeerTransport implements Transport {
       secureContext: this.#secureContext,
       localAddress: host === '0.0.0.0' || host === '::' ? undefined : host,
       hello: this.#hello,
-      trust: (socket) => {
-        const certificate = socket.getPeerX509Certificate();
-        return certificate !== undefined && this.#authenticate(certificate, replica);
-      },
-      open: (stream, hello) => {
+      trust: (certificate) => this.#authenticate(certificate, replica),
+      open: (stream, hello, certificate) => {
         const isExpected = Buffer.from(hello.contextHash).equals(this.#hello.contextHash);
         if (!isExpected || hello.replica !== replica) throw new DecodeError('the hello of another replica');
-        this.#adopt(stream, replica, stream.socket.getPeerX509Certificate() ?? null, true);
+        this.#adopt(stream, replica, certificate, true);
       },
       signal,
     });
@@ -355,7 +352,7 @@ export class PeerTransport implements Transport {
 
   #accept(stream: FrameStream, replica: ReplicaId | null, certificate: X509Certificate | null): void {
     if (this.#isClosed) stream.destroy(null);
-    else if (replica === null) this.#acceptAnonymous(stream, certificate);
+    else if (replica === null || certificate === null) this.#acceptAnonymous(stream, certificate);
     else this.#adopt(stream, replica, certificate, false);
   }
 
@@ -389,12 +386,7 @@ export class PeerTransport implements Transport {
   }
 
   /** A new session of a member, dialled or accepted. */
-  #adopt(
-    stream: FrameStream,
-    replica: ReplicaId,
-    certificate: X509Certificate | null,
-    dialled: boolean,
-  ): void {
+  #adopt(stream: FrameStream, replica: ReplicaId, certificate: X509Certificate, dialled: boolean): void {
     const session = this.#newSession(stream, replica, certificate, dialled);
     const keys = DatagramKeys.derive(session, this.#options.context, this.#options.self, replica);
     session.onClose = (error) => this.#lost(replica, session, error);

@@ -30,8 +30,9 @@ export class FrameStream {
     socket.on('close', () => this.#close());
   }
 
+  /** Nothing that is written from now on arrives. */
   get isClosed(): boolean {
-    return this.#isClosed;
+    return this.#isClosed || !this.socket.writable;
   }
 
   /** Bytes that the kernel has not taken yet. */
@@ -44,7 +45,7 @@ export class FrameStream {
   }
 
   write(type: FrameType, ...parts: readonly Uint8Array[]): void {
-    if (this.#isClosed || this.socket.destroyed || this.socket.writableEnded) return;
+    if (this.isClosed) return;
     const size = parts.reduce((sum, part) => sum + part.length, 0);
     this.socket.write(Buffer.concat([encodeFrameHeader(type, size), ...parts]));
   }

@@ -1,0 +1,89 @@
+/**
+ * A middlebox on loopback: one port for TCP and UDP in front of one transport, that records the datagrams it carries
+ * and can cut or block either protocol.
+ */
+import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+export class Relay implements AsyncDisposable {
+  /** Everything that came from the dialling side, oldest first. */
+  readonly datagrams: Buffer[] = [];
+  streams = true;
+  readonly port: number;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #front: UdpSocket;
+  readonly #back: UdpSocket;
+
+  private constructor(server: Server, front: UdpSocket, back: UdpSocket, targetPort: number) {
+    this.#server = server;
+    this.#front = front;
+    this.#back = back;
+    this.port = portOf(server);
+    let client = 0;
+    front.on('message', (frame, from) => {
+      client = from.port;
+      this.datagrams.push(frame);
+      back.send(frame, targetPort, '127.0.0.1');
+    });
+    back.on('message', (frame) => front.send(frame, client, '127.0.0.1'));
+    server.on('connection', (socket) => this.#carry(socket, targetPort));
+  }
+
+  static async start(targetPort: number): Promise<Relay> {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const front = createSocket('udp4').bind(portOf(server), '127.0.0.1');
+    const back = createSocket('udp4').bind(0, '127.0.0.1');
+    await Promise.all([once(front, 'listening'), once(back, 'listening')]);
+    return new Relay(server, front, back, targetPort);
+  }
+
+  /** Where the target sees datagrams come from. */
+  get datagramPort(): number {
+    return this.#back.address().port;
+  }
+
+  get streamCount(): number {
+    return this.#sockets.size / 2;
+  }
+
+  cutStreams(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cutStreams();
+    this.#front.close();
+    this.#back.close();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  #carry(socket: Socket, targetPort: number): void {
+    if (!this.streams) {
+      socket.destroy();
+      return;
+    }
+    const onward = connect(targetPort, '127.0.0.1');
+    for (const [one, other] of [
+      [socket, onward],
+      [onward, socket],
+    ] as const) {
+      this.#sockets.add(one);
+      one.on('error', () => undefined);
+      one.on('close', () => {
+        this.#sockets.delete(one);
+        other.destroy();
+      });
+      one.pipe(other);
+    }
+  }
+}
+
+function portOf(server: Server): number {
+  const address: AddressInfo | string | null = server.address();
+  if (typeof address !== 'object' || address === null) throw new Error('the relay does not listen');
+  return address.port;
+}
