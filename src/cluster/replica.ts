@@ -181,7 +181,8 @@ export class Replica implements AsyncDisposable {
     const isCaughtUp = (learner: ReplicaId): boolean => {
       const peer = progress.get(learner);
       return (
-        peer !== undefined && now - peer.lastActive < ACTIVE_MS && commit - peer.match <= TRAILING_ENTRIES_MAX
+        peer !== undefined &&
+        peer.state === 'replicate' && now - peer.lastActive < ACTIVE_MS && commit - peer.match <= TRAILING_ENTRIES_MAX
       );
     };
     return new Set(configuration.learners.filter(isCaughtUp));

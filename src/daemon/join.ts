@@ -117,7 +117,8 @@ async function settle(
   requestId: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const request = { id: requestId, wanted: options.subnet };
+  // A request of its own, under a name that a repetition of this join finds again.
+  const request = { id: `lease-${requestId}`, wanted: options.subnet };
   const refusal = await requestLease(workplace, identity, replica, request, signal);
   if (refusal !== null) throw new TsflannelError(refusal);
 }
