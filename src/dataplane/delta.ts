@@ -81,7 +81,7 @@ export function delta(desired: DesiredState, actual: ActualState, nodeId: string
     ),
     routes: compare(
       desired.routes,
-      actual.routes.filter(({ iface }) => iface === null || !devices.going.has(iface)).filter(isOurRoute),
+      actual.routes.filter(isOurRoute).filter((route) => !goesWith(route, devices, actual.addresses)),
       (route) => possible(route) && !conflicts.has(routeKey(route)),
       routeKey,
       sameRoute,
@@ -159,6 +159,18 @@ function isLike(link: Link, device: VxlanDevice, nodeId: string): boolean {
     link.vxlan?.local === device.local &&
     link.vxlan.learning === device.learning
   );
+}
+
+/** With a device goes every route on it, and with an address every route that prefers it as its source. */
+function goesWith(
+  { iface, src }: ActualRoute,
+  { change, going }: DeviceComparison,
+  addresses: readonly LinkAddress[],
+): boolean {
+  if (iface !== null && going.has(iface)) return true;
+  // A device that goes for good goes last, when its address has a new place or no route prefers it any more.
+  if (change?.action !== 'recreate' || src === null) return false;
+  return addresses.every((address) => address.ip !== src || address.iface === change.device.name);
 }
 
 /** An address that is there is kept, whoever made it. */

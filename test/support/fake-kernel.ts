@@ -1,0 +1,255 @@
+/**
+ * A kernel in memory, with the rules of the real one that the data plane depends on: a replace looks at destination
+ * and metric and not at who made the route, a next hop must be on a link, a device takes along what is on it, an
+ * address takes along the routes that prefer it. test/lab/kernel holds it to the real one by one contract suite.
+ * Faults are planted with `failNext`; what others do is done to the fields, and told with `emit`.
+ */
+import type { Neighbour, Route, VxlanDevice } from '../../src/dataplane/desired-state.ts';
+import {
+  type ActualFdbEntry,
+  type ActualRoute,
+  type ActualState,
+  type Broadcast,
+  type Kernel,
+  KernelError,
+  type KernelEvent,
+  type Op,
+  type OpFailure,
+} from '../../src/dataplane/kernel.ts';
+import { ROUTE_PROTOCOL } from '../../src/dataplane/ownership.ts';
+import { cidrBase, cidrContains, cidrLength, cidrOf } from '../../src/net/cidr.ts';
+import { type Ip, toIp } from '../../src/net/ip.ts';
+import type { Link, LinkAddress, RouteAnswer } from '../../src/net/link.ts';
+
+const PROTOCOL_KERNEL = 2;
+
+/** An errno's name. Null: done. */
+type Outcome = string | null;
+
+export class FakeKernel implements Kernel {
+  links: readonly Link[] = [
+    { ...nic('lo', 1), mtu: 65_536, loopback: true },
+    { ...nic('eth0', 2), mtu: 1500 },
+  ];
+  addresses: readonly LinkAddress[] = [];
+  routes: readonly ActualRoute[] = [];
+  broadcasts: readonly Broadcast[] = [];
+  neighbours: readonly Neighbour[] = [];
+  fdb: readonly ActualFdbEntry[] = [];
+  /** Everything that was ever asked for. */
+  readonly applied: Op[] = [];
+  reads = 0;
+  readonly #listeners = new Set<(event: KernelEvent) => void>();
+  readonly #failing = new Map<Op['kind'] | 'read', number>();
+  #nextIndex = 3;
+
+  constructor() {
+    this.addAddress('eth0', toIp('10.99.1.11'), 24, 'eth0');
+  }
+
+  /** The next `times` operations of a kind, or reads, fail with EIO. */
+  failNext(kind: Op['kind'] | 'read', times = 1): void {
+    this.#failing.set(kind, times);
+  }
+
+  emit(event: KernelEvent): void {
+    for (const listener of [...this.#listeners]) listener(event);
+  }
+
+  async read(): Promise<ActualState> {
+    this.reads++;
+    if (this.#fails('read')) throw new KernelError('EIO', 'read', 'planted');
+    const { links, addresses, routes, broadcasts, neighbours, fdb } = this;
+    return { links, addresses, routes, broadcasts, neighbours, fdb };
+  }
+
+  async apply(ops: readonly Op[]): Promise<readonly OpFailure[]> {
+    const failures: OpFailure[] = [];
+    for (const op of ops) {
+      this.applied.push(op);
+      const code = this.#fails(op.kind) ? 'EIO' : this.#apply(op);
+      if (code !== null) failures.push({ op, code, text: 'refused by the fake' });
+    }
+    return failures;
+  }
+
+  async lookup(ip: Ip): Promise<RouteAnswer | null> {
+    if (this.addresses.some((address) => address.ip === ip))
+      return { type: 'local', iface: 'lo', gateway: null, src: ip };
+    const [best] = this.routes
+      .filter(({ dst }) => cidrContains(dst, ip))
+      .sort((a, b) => cidrLength(b.dst) - cidrLength(a.dst) || a.metric - b.metric);
+    if (best === undefined || best.type !== 'unicast') return null;
+    const first = this.addresses.find(({ iface }) => iface === best.iface)?.ip ?? null;
+    return { type: 'unicast', iface: best.iface, gateway: best.via, src: best.src ?? first };
+  }
+
+  onEvent(listener: (event: KernelEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  link(name: string): Link | undefined {
+    return this.links.find((link) => link.name === name);
+  }
+
+  /** With the connected route, as the kernel makes it. */
+  addAddress(iface: string, ip: Ip, prefixLength: number, label: string): void {
+    const address: LinkAddress = {
+      ...{ iface, ip, prefixLength, label, scope: 'global' },
+      ...{ permanent: true, deprecated: false, temporary: false },
+    };
+    this.addresses = [...this.addresses, address];
+    if (prefixLength === 32) return;
+    const route: Route = {
+      ...{ dst: cidrOf(ip, prefixLength), type: 'unicast', via: null, iface, onlink: false },
+      ...{ src: ip, mtu: null, metric: 0 },
+    };
+    this.routes = [...this.routes, { ...route, protocol: PROTOCOL_KERNEL, plain: true }];
+  }
+
+  removeAddress(iface: string, ip: Ip): Outcome {
+    const left = this.addresses.filter((address) => address.iface !== iface || address.ip !== ip);
+    if (left.length === this.addresses.length) return 'EADDRNOTAVAIL';
+    this.addresses = left;
+    if (!left.some((address) => address.ip === ip)) this.routes = this.routes.filter(({ src }) => src !== ip);
+    return null;
+  }
+
+  setUp(name: string, up: boolean): void {
+    this.links = this.links.map((link) => (link.name === name ? { ...link, up } : link));
+    if (up) return;
+    this.routes = this.routes.filter(({ iface }) => iface !== name);
+    this.neighbours = this.neighbours.filter(({ iface }) => iface !== name);
+  }
+
+  addVxlan(
+    device: Omit<VxlanDevice, 'local'> & { readonly local: Ip | null },
+    alias: string | null,
+  ): Outcome {
+    const { name, vni, port, local, learning, gbp, mac, mtu } = device;
+    if (this.link(name) !== undefined) return 'EEXIST';
+    if (this.links.some(({ vxlan }) => vxlan?.vni === vni && vxlan.port === port)) return 'EEXIST';
+    const vxlan = { vni, port, local, learning, gbp, plain: true };
+    const link: Link = { ...nic(name, this.#nextIndex++), kind: 'vxlan', alias, mac, mtu, vxlan };
+    this.links = [...this.links, link];
+    return null;
+  }
+
+  removeLink(name: string): Outcome {
+    if (this.link(name) === undefined) return 'ENODEV';
+    this.setUp(name, false);
+    const elsewhere = ({ iface }: { readonly iface: string }): boolean => iface !== name;
+    this.links = this.links.filter((link) => link.name !== name);
+    for (const { iface, ip } of this.addresses) if (iface === name) this.removeAddress(iface, ip);
+    this.broadcasts = this.broadcasts.filter(elsewhere);
+    this.fdb = this.fdb.filter(elsewhere);
+    return null;
+  }
+
+  #fails(kind: Op['kind'] | 'read'): boolean {
+    const times = this.#failing.get(kind) ?? 0;
+    this.#failing.set(kind, Math.max(0, times - 1));
+    return times > 0;
+  }
+
+  #apply(op: Op): Outcome {
+    switch (op.kind) {
+      case 'device-create':
+        return this.addVxlan(op.device, op.alias);
+      case 'device-change':
+        return this.#changeDevice(op.device, op.alias);
+      case 'device-delete':
+        this.removeLink(op.name);
+        return null;
+      case 'address-add': {
+        const { iface, address } = op.address;
+        if (this.link(iface) === undefined) return 'ENODEV';
+        this.addAddress(iface, cidrBase(address), cidrLength(address), op.label ?? iface);
+        return null;
+      }
+      case 'address-delete':
+        this.removeAddress(op.address.iface, op.address.ip);
+        return null;
+      case 'broadcast-delete':
+        this.broadcasts = this.broadcasts.filter((broadcast) => broadcast.ip !== op.broadcast.ip);
+        return null;
+      case 'neighbour-set':
+      case 'neighbour-delete': {
+        const { iface, ip } = op.neighbour;
+        if (this.link(iface) === undefined) return 'ENODEV';
+        const others = this.neighbours.filter((entry) => entry.iface !== iface || entry.ip !== ip);
+        this.neighbours = op.kind === 'neighbour-set' ? [...others, op.neighbour] : others;
+        return null;
+      }
+      case 'fdb-set':
+      case 'fdb-delete': {
+        const { iface, mac } = op.entry;
+        if (this.link(iface)?.kind !== 'vxlan')
+          return this.link(iface) === undefined ? 'ENODEV' : 'EOPNOTSUPP';
+        const others = this.fdb.filter((entry) => entry.iface !== iface || entry.mac !== mac);
+        this.fdb = op.kind === 'fdb-set' ? [...others, op.entry] : others;
+        return null;
+      }
+      case 'route-set':
+        return this.#setRoute(op.route);
+      case 'route-delete':
+        this.#deleteRoute(op.route);
+        return null;
+    }
+  }
+
+  #changeDevice(device: VxlanDevice, alias: string): Outcome {
+    const { name, vni, port, local, learning, mac, mtu } = device;
+    const link = this.link(name);
+    if (link?.vxlan == null) return link === undefined ? 'ENODEV' : 'EOPNOTSUPP';
+    if (link.vxlan.vni !== vni || link.vxlan.port !== port) return 'EOPNOTSUPP';
+    const vxlan = { ...link.vxlan, local, learning };
+    const changed = { ...link, alias, mac, mtu, up: true, vxlan };
+    this.links = this.links.map((other) => (other === link ? changed : other));
+    return null;
+  }
+
+  #setRoute(route: Route): Outcome {
+    const { dst, metric, iface, via, src, onlink } = route;
+    const link = iface === null ? undefined : this.link(iface);
+    if (iface !== null && link === undefined) return 'ENODEV';
+    if (link?.up === false) return 'ENETDOWN';
+    if (src !== null && !this.addresses.some(({ ip }) => ip === src)) return 'EINVAL';
+    const onLink = (hop: Ip): boolean =>
+      this.routes.some(
+        (other) => other.iface === iface && other.via === null && cidrContains(other.dst, hop),
+      );
+    if (via !== null && !onlink && !onLink(via)) return 'ENETUNREACH';
+    const replaced = this.routes.find((other) => other.dst === dst && other.metric === metric);
+    const made: ActualRoute = { ...route, protocol: ROUTE_PROTOCOL, plain: true };
+    this.routes = [...this.routes.filter((other) => other !== replaced), made];
+    return null;
+  }
+
+  #deleteRoute({ dst, metric, via, iface }: ActualRoute): void {
+    const found = this.routes.find(
+      (route) =>
+        route.protocol === ROUTE_PROTOCOL &&
+        route.dst === dst &&
+        route.metric === metric &&
+        route.via === via &&
+        route.iface === iface,
+    );
+    this.routes = this.routes.filter((route) => route !== found);
+  }
+}
+
+function nic(name: string, index: number): Link {
+  return {
+    index,
+    name,
+    kind: null,
+    alias: null,
+    mac: null,
+    mtu: 1500,
+    up: true,
+    loopback: false,
+    vxlan: null,
+  };
+}
