@@ -22,11 +22,21 @@ export interface ExecResult {
 /** How the drivers run a tool. Resolves with any exit code, rejects when the tool did not run to its end. */
 export type Exec = (argv: readonly string[], input?: string) => Promise<ExecResult>;
 
-export const exec: Exec = ([tool = '', ...args], input = '') =>
-  new Promise((resolve, reject) => {
+export const exec: Exec = execWithin(TIMEOUT_MS);
+
+export function execWithin(timeoutMs: number): Exec {
+  return (argv, input) => execOnce(timeoutMs, argv, input);
+}
+
+function execOnce(
+  timeoutMs: number,
+  [tool = '', ...args]: readonly string[],
+  input = '',
+): Promise<ExecResult> {
+  return new Promise((resolve, reject) => {
     const options = {
       encoding: 'utf8',
-      timeout: TIMEOUT_MS,
+      timeout: timeoutMs,
       maxBuffer: OUTPUT_BYTES_MAX,
       killSignal: 'SIGKILL',
       env: { ...process.env, LC_ALL: 'C' },
@@ -34,12 +44,13 @@ export const exec: Exec = ([tool = '', ...args], input = '') =>
     const child = execFile(tool, args, options, (error, stdout, stderr) => {
       if (error === null) resolve({ code: 0, stdout, stderr });
       else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr });
-      else reject(notRun(tool, error));
+      else reject(notRun(tool, timeoutMs, error));
     });
     // A tool that ends before it has read everything closes the pipe; its exit code tells the rest.
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(input);
   });
+}
 
 /** The output of a tool that must succeed. */
 export async function output(run: Exec, argv: readonly string[], input?: string): Promise<string> {
@@ -55,7 +66,11 @@ export async function output(run: Exec, argv: readonly string[], input?: string)
   );
 }
 
-function notRun(tool: string, cause: Error & { code?: unknown; killed?: boolean }): TsflannelError {
+function notRun(
+  tool: string,
+  timeoutMs: number,
+  cause: Error & { code?: unknown; killed?: boolean },
+): TsflannelError {
   if (cause.code === 'ENOENT') {
     const name = PACKAGES[tool] ?? DEFAULT_PACKAGE;
     const text = `${tool} is not installed on this host.`;
@@ -66,7 +81,7 @@ function notRun(tool: string, cause: Error & { code?: unknown; killed?: boolean 
   }
   const text =
     cause.killed === true
-      ? `${tool} was not done after ${TIMEOUT_MS / 1_000} seconds.`
+      ? `${tool} was not done after ${timeoutMs / 1_000} s.`
       : `${tool} could not be run: ${firstLine(cause.message)}.`;
   const fix = `See what ${tool} does on this host when it is called by hand.`;
   return new TsflannelError(refuse('firewall-tool-failed', EXIT.failed, text, fix), { cause });
