@@ -37,7 +37,7 @@ is_static_busybox() { [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1;
 
 need_tools() {
   local missing=() entry
-  for entry in ip:iproute2 iptables:iptables ebtables:ebtables nft:nftables ping:iputils-ping \
+  for entry in ip:iproute2 iptables:iptables nft:nftables ping:iputils-ping \
     traceroute:traceroute sysctl:procps unshare:util-linux "$@"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
   done

@@ -79,7 +79,7 @@ async function measureJoins(cluster: Cluster, joiner: Agent): Promise<Joins> {
   const routed: number[] = [];
   const latencies: number[] = [];
   const monitors = cluster.agents.map(({ host }) =>
-    host.start(['ip', '-timestamp-short', '-oneline', 'monitor', 'route']),
+    host.start(['ip', '-tshort', '-oneline', 'monitor', 'route']),
   );
   for (let round = 0; round < ROUNDS; round++) {
     const leader = await leaderOf(cluster.agents);

@@ -28,7 +28,7 @@ export async function measureMachine(): Promise<Machine> {
   const b = await lab.host('b', { l2, address: '10.99.1.12/24' });
   const routes = Array.from(
     { length: ROUTES },
-    (_, i) => `route add 10.${64 + (i >> 8)}.${i & 255}.0/24 via ${b.address}`,
+    (_, i) => `route add 10.${128 + (i >> 8)}.${i & 255}.0/24 via ${b.address}`,
   );
   const start = performance.now();
   await a.configure(routes);
