@@ -67,11 +67,15 @@ async function startCluster(stage: Stage, agents: readonly Agent[]): Promise<voi
   if (first === undefined) throw new Error('the demo has hosts');
   const voters = agents.slice(0, 3).map(({ host }) => host.address);
   stage.say('One command makes the cluster');
-  const printed = await startAgent(stage, first, ['init', '--peers', voters.join(',')]);
-  const [, joinLine] = /tsflannel (join .*)/.exec(printed) ?? [];
-  if (joinLine === undefined) throw new Error('init printed no join line');
+  const printed = await startAgent(
+    stage,
+    first,
+    ['init', '--peers', voters.join(',')],
+    /tsflannel join .*\n/,
+  );
+  const [, joinLine = ''] = /tsflannel (join .*)/.exec(printed) ?? [];
   stage.say('One line joins a host: the one that init printed');
-  for (const agent of others) await startAgent(stage, agent, joinLine.trim().split(/\s+/));
+  for (const agent of others) await startAgent(stage, agent, joinLine.trim().split(/\s+/), /subnet\.env\n$/);
   await eventually('three voters', async () => ((await first.status()).raft.voters === 3 ? true : undefined));
   await routed(agents);
   stage.say('The cluster');
@@ -80,20 +84,28 @@ async function startCluster(stage: Stage, agents: readonly Agent[]): Promise<voi
   for (const { host, subnetFile } of agents) await type(stage, host, ['cat', subnetFile]);
 }
 
-/** In the foreground, as in a terminal of its own, with what it printed until it was ready. */
-async function startAgent(stage: Stage, agent: Agent, args: readonly string[]): Promise<string> {
+/** In the foreground, as in a terminal of its own; resolves with what it printed, once that ends with what is said
+ *  when it is ready. */
+async function startAgent(
+  stage: Stage,
+  agent: Agent,
+  args: readonly string[],
+  readyText: RegExp,
+): Promise<string> {
   const { host } = agent;
   const screen = join(host.directory, 'screen');
   stage.command(host.name, ['tsflannel', ...args]);
   // Not a pipe and not of this session: a kept host outlives the demo.
   const shell = ['setsid', 'sh', '-c', 'exec "$@" >>"$0" 2>&1', screen];
-  const program = host.start([...shell, executable(), ...args], { env: agent.env });
-  const ready = agent.cli(['status', '--wait', 'ready', '--timeout', '60s'], { timeoutMs: 90_000 });
-  const ended = program.exited.then(() => undefined);
-  const answer = await Promise.race([ready, ended]);
-  const printed = readFileSync(screen, 'utf8');
+  writeFileSync(screen, '');
+  const env = { ...agent.env, TSFLANNEL_LOG_FORMAT: 'pretty' };
+  const program = host.start([...shell, executable(), ...args], { env });
+  const printed = await eventually(`tsflannel ${args[0]} on host ${host.name} is ready`, () => {
+    const text = readFileSync(screen, 'utf8');
+    return readyText.test(text) || !program.running ? text : undefined;
+  });
   stage.output(printed);
-  if (answer === undefined) throw new Error(`tsflannel ${args[0]} ended on host ${host.name}`);
+  if (!program.running) throw new Error(`tsflannel ${args[0]} ended on host ${host.name}`);
   return printed;
 }
 
