@@ -23,13 +23,18 @@ const HELD_SETS_MAX = 4;
 export class KeyTable {
   readonly #held = new Map<KeyId, Held>();
   readonly #current = new Map<ReplicaId, Current>();
+  readonly #rekeyMs: number;
+
+  constructor(rekeyMs: number = REKEY_MS) {
+    this.#rekeyMs = rekeyMs;
+  }
 
   /** `keys` are sent with from now on, those before are accepted for the grace. */
   install(peer: ReplicaId, keys: DatagramKeys, nowMs: number): void {
     const replaced = this.#current.get(peer);
     if (replaced !== undefined) replaced.expiresMs = Math.min(replaced.expiresMs, nowMs + REPLACED_GRACE_MS);
     // Spread, so that hundreds of peers that came at once do not shake hands at once.
-    const renewAtMs = nowMs + REKEY_MS - randomInt(REKEY_MS / 10);
+    const renewAtMs = nowMs + this.#rekeyMs - randomInt(Math.ceil(this.#rekeyMs / 10));
     const current = { peer, keys, expiresMs: nowMs + KEY_LIFETIME_MS, renewAtMs };
     this.#hold(current);
     this.#current.set(peer, current);

@@ -46,6 +46,8 @@ export interface PeerTransportOptions {
   readonly authenticate: (certificate: X509Certificate, claimed: ReplicaId) => boolean;
   /** A rejection reaches the caller as `remote`, with its message only where the caller is a member. */
   readonly onRequest: (caller: Caller, payload: Uint8Array) => Promise<Uint8Array>;
+  /** How often the datagram keys are renewed; REKEY_MS unless told. */
+  readonly rekeyMs?: number;
   readonly log?: TransportLog;
 }
 
@@ -90,7 +92,7 @@ export class PeerTransport implements Transport {
   readonly #hello: Hello;
   readonly #acceptor: Acceptor;
   readonly #datagrams = new DatagramSocket();
-  readonly #keys = new KeyTable();
+  readonly #keys: KeyTable;
   readonly #links = new Map<ReplicaId, Link>();
   /** Oldest first. */
   readonly #anonymous = new Set<Session>();
@@ -102,6 +104,7 @@ export class PeerTransport implements Transport {
   constructor(options: PeerTransportOptions) {
     this.#options = options;
     this.#log = options.log ?? (() => undefined);
+    this.#keys = new KeyTable(options.rekeyMs);
     this.#hello = { replica: options.self, contextHash: hashContext(options.context) };
     this.#secureContext = createSecureContext({ ...options.tls, minVersion: 'TLSv1.3' });
     this.#acceptor = new Acceptor({
@@ -400,7 +403,6 @@ export class PeerTransport implements Transport {
     }
     if (current !== null) this.#retire(link, current);
     this.#promote(link, { session, keys });
-    this.#log('session-opened', { replica, dialled, address: session.remoteAddress });
   }
 
   #promote(link: Link, bond: Bond): void {
@@ -410,6 +412,11 @@ export class PeerTransport implements Transport {
     link.certificate = session.certificate;
     if (session.dialled) link.address = { address: session.remoteAddress, port: session.remotePort };
     else if (link.address?.address !== session.remoteAddress) link.address = this.#hintFor(session);
+    this.#log('session-opened', {
+      replica: link.replica,
+      dialled: session.dialled,
+      address: session.remoteAddress,
+    });
     for (const opened of [...link.waiting]) opened(session);
   }
 

@@ -4,11 +4,12 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { toReplicaId } from '../../../../raft/core/types.ts';
 import {
   ANONYMOUS_SESSIONS_MAX,
@@ -152,6 +153,30 @@ describe('garbage at the port of a member', patience, () => {
     b.transport.send(append(two, one, 5_000));
     await vi.waitFor(() => expect([a.received.length, b.received.length]).toEqual([1, 1]), patience);
     for (const { received } of [a, b]) received.length = 0;
+  });
+
+  it('who asks and does not read the answers is cut off', async () => {
+    let asked = 0;
+    const lone = await Cluster.of(1);
+    onTestFinished(() => lone[Symbol.asyncDispose]());
+    const { transport } = await lone.start(one, {
+      onRequest: async () => {
+        asked += 1;
+        return new Uint8Array(4 << 20);
+      },
+    });
+    const target = { host: '127.0.0.1', port: transport.port, rejectUnauthorized: false };
+    const socket = connectTls(target).on('error', () => undefined);
+    onTestFinished(() => void socket.destroy());
+    await once(socket, 'secureConnect');
+    socket.pause();
+    socket.write(anonymousHello);
+    const question = frame(FRAME.request, Buffer.alloc(4));
+    const isCut = new Promise((resolve) => socket.once('close', resolve));
+    const asking = setInterval(() => socket.write(question), 5);
+    onTestFinished(() => clearInterval(asking));
+    await isCut;
+    expect(asked).toBeLessThan(10);
   });
 
   it('connections that say nothing give way to those that do', async () => {

@@ -270,6 +270,61 @@ describe('a pair', () => {
     }
   });
 
+  it('is not held up by a session whose other end went without a word', async () => {
+    const { cluster: both, a, b, relay } = await relayedPair();
+    both.setEndpoint(one, a.transport.port);
+    relay.isFrozen = true;
+    await b.transport.close();
+    expect(isConnected(a, two)).toBe(true);
+    const again = await both.start(two, { bind: { host: '127.0.0.1', port: b.transport.port } });
+    again.transport.setPeers([one]);
+    await connected(again, one);
+    // The dead session is given a second to show that it lives; the new one takes its place.
+    await eventually(() => expect(events(a).at(-2)).toBe('session-closed'));
+    again.transport.send(append(two, one, 5_000));
+    await eventually(() => expect(a.received).toHaveLength(1));
+    a.transport.send(heartbeat(one, two, 1));
+    a.transport.send(append(one, two, 5_000));
+    await eventually(() => expect(again.received).toHaveLength(2));
+  });
+
+  it('renews its keys by new handshakes, and drops nothing that is under way', async () => {
+    const both = await cluster(2);
+    let answer: (() => void) | undefined;
+    const slowly = (): Promise<Uint8Array> =>
+      new Promise((resolve) => {
+        answer = () => resolve(Buffer.from('at last'));
+      });
+    const a = await both.start(one, { rekeyMs: 200 });
+    const b = await both.start(two, { rekeyMs: 200, onRequest: slowly });
+    for (const { transport } of [a, b]) transport.setPeers(both.ids);
+    const request = a.transport.request(two, new Uint8Array());
+    await eventually(() => expect(answer).toBeDefined());
+    const opened = (member: Member): number =>
+      events(member).filter((event) => event === 'session-opened').length;
+    await eventually(() => expect(Math.min(opened(a), opened(b))).toBe(2));
+    answer?.();
+    expect(Buffer.from(await request).toString()).toBe('at last');
+    await eventually(() => expect(Math.min(opened(a), opened(b))).toBeGreaterThanOrEqual(4));
+    a.transport.send(heartbeat(one, two, 1));
+    b.transport.send(heartbeat(two, one, 2));
+    await eventually(() => expect([a.received.length, b.received.length]).toEqual([1, 1]));
+    expect([...events(a), ...events(b)]).not.toContain('session-closed');
+  });
+
+  it('drops messages and fails requests rather than queue for a slow reader without bound', async () => {
+    const { a, b, relay } = await relayedPair();
+    relay.pauseStreams();
+    const count = 40;
+    for (let i = 0; i < count; i++) a.transport.send(append(one, two, 1 << 20));
+    await expect(a.transport.request(two, new Uint8Array(1))).rejects.toMatchObject({ code: 'unreachable' });
+    relay.resumeStreams();
+    await eventually(() => expect(b.received.length).toBeGreaterThan(0));
+    await a.transport.request(two, new Uint8Array(1));
+    expect(b.received.length).toBeLessThan(count / 2);
+    expect([...events(a), ...events(b)]).not.toContain('session-closed');
+  });
+
   it('tries the next address when one does not answer', async () => {
     const both = await cluster(2);
     const a = await both.start(one);

@@ -10,6 +10,8 @@ export class Relay implements AsyncDisposable {
   /** Everything that came from the dialling side, oldest first. */
   readonly datagrams: Buffer[] = [];
   streams = true;
+  /** True: streams that exist carry nothing any more, and neither side hears that the other has gone. */
+  isFrozen = false;
   readonly port: number;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -49,6 +51,15 @@ export class Relay implements AsyncDisposable {
     return this.#sockets.size / 2;
   }
 
+  /** The kernels' buffers fill up, then the senders'. */
+  pauseStreams(): void {
+    for (const socket of this.#sockets) socket.pause();
+  }
+
+  resumeStreams(): void {
+    for (const socket of this.#sockets) socket.resume();
+  }
+
   cutStreams(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
@@ -75,9 +86,11 @@ export class Relay implements AsyncDisposable {
       one.on('error', () => undefined);
       one.on('close', () => {
         this.#sockets.delete(one);
-        other.destroy();
+        if (!this.isFrozen) other.destroy();
       });
-      one.pipe(other);
+      one.on('data', (chunk) => {
+        if (!this.isFrozen) other.write(chunk);
+      });
     }
   }
 }
