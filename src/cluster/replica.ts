@@ -182,7 +182,9 @@ export class Replica implements AsyncDisposable {
       const peer = progress.get(learner);
       return (
         peer !== undefined &&
-        peer.state === 'replicate' && now - peer.lastActive < ACTIVE_MS && commit - peer.match <= TRAILING_ENTRIES_MAX
+        peer.state === 'replicate' &&
+        now - peer.lastActive < ACTIVE_MS &&
+        commit - peer.match <= TRAILING_ENTRIES_MAX
       );
     };
     return new Set(configuration.learners.filter(isCaughtUp));
