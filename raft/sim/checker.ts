@@ -91,16 +91,16 @@ export class Checker {
    * When effects are taken, before they are carried out: `claims` is what the core said after each step since the last
    * time, oldest first.
    */
-  stepped(id: ReplicaId, effects: Effects, claims: readonly ClaimedStatus[]): void {
+  stepped(id: ReplicaId, { persist }: Pick<Effects, 'persist'>, claims: readonly ClaimedStatus[]): void {
     const replica = this.#watched(id);
     const before = replica.status;
     const status = claims.at(-1) ?? before;
-    if (effects.persist !== null) {
-      this.#checkAppendOnly(replica, status, effects.persist.truncateFrom);
-      this.#checkHardState(replica, effects.persist.hardState);
-      replica.log.follow(effects.persist);
-      if (effects.persist.snapshot !== null) replica.snapshot = effects.persist.snapshot.meta.last.index;
-      if (status.role === 'leader') this.#checkMembershipSteps(replica, status, effects.persist.entries);
+    if (persist !== null) {
+      this.#checkAppendOnly(replica, status, persist.truncateFrom);
+      this.#checkHardState(replica, persist.hardState);
+      replica.log.follow(persist);
+      if (persist.snapshot !== null) replica.snapshot = persist.snapshot.meta.last.index;
+      if (status.role === 'leader') this.#checkMembershipSteps(replica, status, persist.entries);
     }
     for (const claim of claims) this.#checkClaim(replica, claim);
   }

@@ -33,6 +33,9 @@ export interface ClusterParameters {
   readonly drainsLate: boolean;
 }
 
+/** Characters: a call of the hash for every line would cost more than the hashing. */
+const HASHED_AT_ONCE = 16_384;
+
 export interface ClusterHooks {
   readonly machine: () => StateMachine<unknown>;
   readonly tampering: Tampering;
@@ -48,6 +51,7 @@ export class SimulatedCluster {
   readonly #hooks: ClusterHooks;
   readonly #random: Random;
   readonly #hash = createHash('sha256');
+  #unhashed = '';
 
   constructor(parameters: ClusterParameters, hooks: ClusterHooks, random: Random) {
     this.#parameters = parameters;
@@ -90,12 +94,19 @@ export class SimulatedCluster {
 
   trace(line: string): void {
     const stamped = `${this.timeline.now} ${line}`;
-    this.#hash.update(stamped).update('\n');
+    this.#unhashed += `${stamped}\n`;
+    if (this.#unhashed.length >= HASHED_AT_ONCE) this.#hashTrace();
     this.#hooks.onTrace(stamped);
+  }
+
+  #hashTrace(): void {
+    this.#hash.update(this.#unhashed);
+    this.#unhashed = '';
   }
 
   /** Ends the trace. */
   traceHash(): string {
+    this.#hashTrace();
     return this.#hash.digest('hex');
   }
 

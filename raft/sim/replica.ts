@@ -26,10 +26,13 @@ const INBOX_MESSAGES_MAX = 500;
 
 const INVARIANT_STEPS = 20;
 
+/** A faulty core may send what a correct one cannot. */
+export type TamperedEffects = Omit<Effects, 'send'> & { readonly send: readonly Message[] };
+
 /** Deliberate faults, for checking the checker: each may replace what passes through it. */
 export interface Tampering {
   readonly recovered?: (id: ReplicaId, recovered: Recovered) => Recovered;
-  readonly effects?: (id: ReplicaId, effects: Effects, core: RaftCore) => Effects;
+  readonly effects?: (effects: Effects, status: RaftStatus) => TamperedEffects;
   readonly received?: (message: Message) => readonly Message[];
 }
 
@@ -196,7 +199,7 @@ export class SimulatedReplica {
     const { id, checker, tampering } = this.#parts;
     for (;;) {
       const taken = life.core.takeEffects();
-      const effects = tampering.effects?.(id, taken, life.core) ?? taken;
+      const effects = tampering.effects?.(taken, life.core.status) ?? taken;
       checker.stepped(id, effects, life.claims);
       life.claims = [];
       this.#traceTransition(effects);
@@ -245,7 +248,7 @@ export class SimulatedReplica {
     this.#parts.checker.snapshotTaken(this.id, { ...snapshot, data: life.machine.snapshot() });
   }
 
-  #apply(life: Incarnation, effects: Effects): void {
+  #apply(life: Incarnation, effects: TamperedEffects): void {
     for (const entry of effects.apply) {
       this.#parts.checker.applying(this.id, entry);
       if (entry.kind === 'command') life.machine.apply(entry);
@@ -268,7 +271,7 @@ export class SimulatedReplica {
     this.#parts.send(message);
   }
 
-  #traceTransition({ transition }: Effects): void {
+  #traceTransition({ transition }: TamperedEffects): void {
     if (transition === null) return;
     const { role, term, leader } = transition;
     this.#parts.trace(`${role} ${this.id} term ${term} leader ${leader ?? 'none'}`);
