@@ -283,7 +283,9 @@ export class Replica implements AsyncDisposable {
   async #append(proposal: Proposal): Promise<Attempt> {
     const outcome = await this.#node.propose(encodeCommand({ ...proposal, time: this.clusterTime }));
     if (outcome.kind !== 'applied') return { kind: 'again' };
-    return { kind: 'applied', index: outcome.index, result: outcome.result };
+    const { index, result } = outcome;
+    this.#options.log.debug('command-applied', `A command is applied: ${result.kind}.`, { index });
+    return { kind: 'applied', index, result };
   }
 
   /**

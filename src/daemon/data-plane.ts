@@ -1,5 +1,5 @@
 /**
- * Keeps this host's data plane at what the leases say: paths, then firewall, then routes, then subnet.env. Takes whole
+ * Keeps this host's data plane at what the leases say: paths, then routes and firewall, then subnet.env. Takes whole
  * snapshots from whoever has one (the log, or the cache on disk) and goes on without either. One pass at a time;
  * whatever comes meanwhile is one more pass. Never asks the cluster anything and never removes what containers use.
  */
@@ -140,8 +140,9 @@ export class DataPlane implements AsyncDisposable {
     const { own } = snapshot;
     try {
       this.#paths = await this.#choosePaths(snapshot, host);
-      await this.#options.firewall.apply(this.#firewallConfig(snapshot, own, host));
+      // Routes do not wait for the firewall: its tools take longer than the kernel, and it guards more than it opens.
       this.reconciler.setDesired(desired(snapshot, host, this.#paths));
+      await this.#options.firewall.apply(this.#firewallConfig(snapshot, own, host));
       await this.#writeSubnetFile(snapshot, own, host);
       this.#problem = null;
     } catch (error) {
