@@ -148,7 +148,12 @@ export type Dispatch = (load: () => Promise<CommandFunction>, command: Command) 
 
 export function buildProgram(version: string, dispatch: Dispatch, output: OutputConfiguration): Command {
   const program = new Command('tsflannel');
-  prepare(program, output)
+  // What is set here holds for every command below it.
+  program
+    .exitOverride()
+    .configureOutput(output)
+    .configureHelp({ showGlobalOptions: true })
+    .helpOption('-h, --help', 'what it does')
     .description('A container network for Docker hosts: flannel without etcd.')
     .version(version, '--version', 'the version of this program')
     .helpCommand('help [command]', 'what a command does')
@@ -158,11 +163,11 @@ export function buildProgram(version: string, dispatch: Dispatch, output: Output
     );
   addOptions(program, GLOBAL_OPTIONS);
   program.commandsGroup('First contact:');
-  for (const spec of START) addCommand(program, spec, dispatch, output);
+  for (const spec of START) addCommand(program, spec, dispatch);
   program.commandsGroup('Daily use:');
   for (const spec of DAILY) {
-    if ('usage' in spec) addCommand(program, spec, dispatch, output);
-    else addGroup(program, spec, dispatch, output);
+    if ('usage' in spec) addCommand(program, spec, dispatch);
+    else addGroup(program, spec, dispatch);
   }
   return program;
 }
@@ -206,29 +211,13 @@ const SWITCHES: ReadonlyMap<string, OptionHelp> = new Map(
     .map((option) => [option.name, option]),
 );
 
-function prepare(command: Command, output: OutputConfiguration): Command {
-  return command.exitOverride().configureOutput(output).helpOption('-h, --help', 'what it does');
+function addGroup(program: Command, group: CommandGroup, dispatch: Dispatch): void {
+  const command = program.command(group.name).summary(group.summary).description(group.summary);
+  for (const spec of group.commands) addCommand(command, spec, dispatch);
 }
 
-function addGroup(
-  program: Command,
-  group: CommandGroup,
-  dispatch: Dispatch,
-  output: OutputConfiguration,
-): void {
-  const command = prepare(program.command(group.name), output)
-    .summary(group.summary)
-    .description(group.summary);
-  for (const spec of group.commands) addCommand(command, spec, dispatch, output);
-}
-
-function addCommand(
-  parent: Command,
-  spec: CommandSpec,
-  dispatch: Dispatch,
-  output: OutputConfiguration,
-): void {
-  const command = prepare(parent.command(spec.usage), output).summary(spec.summary).description(spec.summary);
+function addCommand(parent: Command, spec: CommandSpec, dispatch: Dispatch): void {
+  const command = parent.command(spec.usage).summary(spec.summary).description(spec.summary);
   if (spec.synopsis !== undefined) command.usage(spec.synopsis);
   addOptions(command, spec.flags ?? []);
   command.action(() => dispatch(spec.load, command));
