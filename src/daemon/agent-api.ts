@@ -158,14 +158,14 @@ function leaseEntries(replica: Replica, state: ClusterState): readonly LeaseEntr
   }));
 }
 
-function routeEntries({ dataPlane, replica }: FactSources): readonly RouteEntry[] {
+async function routeEntries({ dataPlane, replica }: FactSources): Promise<readonly RouteEntry[]> {
   const names = new Map(
     (dataPlane.snapshot?.peers ?? []).map((peer) => [
       peer.subnet,
       replica === null ? peer.nodeId.slice(0, 8) : nodeRef(replica, peer.nodeId).name,
     ]),
   );
-  return dataPlane.reconciler.routes().map((route) => ({ ...route, peer: names.get(route.dst) ?? null }));
+  return (await dataPlane.routes()).map((route) => ({ ...route, peer: names.get(route.dst) ?? null }));
 }
 
 function tokenEntries(replica: Replica, state: ClusterState): readonly TokenEntry[] {

@@ -3,11 +3,13 @@
  * snapshots from whoever has one (the log, or the cache on disk) and goes on without either. One pass at a time;
  * whatever comes meanwhile is one more pass. Never asks the cluster anything and never removes what containers use.
  */
-import { containerMtu, desired, tunnelled } from '../backend/backend.ts';
+import { containerMtu, desired, NOTHING_DESIRED, tunnelled } from '../backend/backend.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
+import type { DesiredState } from '../dataplane/desired-state.ts';
 import { type Kernel, KernelError } from '../dataplane/kernel.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
+import { type ListedRoute, routeList } from '../dataplane/route-list.ts';
 import { TsflannelError } from '../errors.ts';
 import type { Firewall, FirewallConfig } from '../firewall/firewall.ts';
 import type { Problem } from '../observe/agent-facts.ts';
@@ -43,6 +45,7 @@ export class DataPlane implements AsyncDisposable {
   #snapshot: LeaseSnapshot<NetworkConfig> | null = null;
   #host: HostFacts | null = null;
   #paths: ReadonlyMap<NodeId, PeerPath> = new Map();
+  #desired: DesiredState = NOTHING_DESIRED;
   #written: string | null = null;
   #problem: Problem | null = null;
   #ready = false;
@@ -80,6 +83,11 @@ export class DataPlane implements AsyncDisposable {
     return this.#problem === null
       ? this.reconciler.stats.problems
       : [this.#problem, ...this.reconciler.stats.problems];
+  }
+
+  /** As the kernel has them now. */
+  async routes(): Promise<readonly ListedRoute[]> {
+    return routeList(this.#desired, await this.#options.kernel.read(), this.#options.nodeId);
   }
 
   /** The newest snapshot; older ones than what is here are the caller's to drop. */
@@ -141,7 +149,8 @@ export class DataPlane implements AsyncDisposable {
     try {
       this.#paths = await this.#choosePaths(snapshot, host);
       // Routes do not wait for the firewall: its tools take longer than the kernel, and it guards more than it opens.
-      this.reconciler.setDesired(desired(snapshot, host, this.#paths));
+      this.#desired = desired(snapshot, host, this.#paths);
+      this.reconciler.setDesired(this.#desired);
       await this.#options.firewall.apply(this.#firewallConfig(snapshot, own, host));
       await this.#writeSubnetFile(snapshot, own, host);
       this.#problem = null;

@@ -10,9 +10,13 @@ import type {
 } from '../cli/launcher.ts';
 import { loadClusterFile } from '../cluster/cluster-file.ts';
 import { loadIdentity } from '../cluster/identity.ts';
+import type { OpFailure } from '../dataplane/kernel.ts';
+import { isOurDevice, isOurRoute } from '../dataplane/ownership.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
+import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import { HostFirewall } from '../firewall/host-firewall.ts';
 import { NetlinkKernel } from '../netlink/kernel.ts';
+import type { NodeId } from '../subnet/lease.ts';
 import { foundFile } from './directories.ts';
 import { initCluster } from './init.ts';
 import { joinExisting } from './join.ts';
@@ -44,8 +48,7 @@ export async function teardown({ dataDir, runDir, purge }: TeardownOptions): Pro
   const kernel = NetlinkKernel.open();
   try {
     if (identity !== null) {
-      await using reconciler = new Reconciler({ kernel, nodeId: identity.nodeId });
-      removed.push(...(await reconciler.removeAll()));
+      removed.push(...(await removeFromKernel(kernel, identity.nodeId)));
     }
     await new HostFirewall({ foundFile: foundFile(runDir) }).remove();
   } finally {
@@ -57,4 +60,24 @@ export async function teardown({ dataDir, runDir, purge }: TeardownOptions): Pro
     removed.push(dataDir);
   }
   return { removed };
+}
+
+/** Throws TsflannelError for what the kernel would not let go. */
+async function removeFromKernel(kernel: NetlinkKernel, nodeId: NodeId): Promise<readonly string[]> {
+  const { routes, links } = await kernel.read();
+  const ours = routes.filter(isOurRoute).length;
+  const devices = links.filter((link) => isOurDevice(link, nodeId)).map(({ name }) => `device ${name}`);
+  await using reconciler = new Reconciler({ kernel, nodeId });
+  const [failure] = await reconciler.removeAll();
+  if (failure !== undefined) throw new TsflannelError(notRemoved(failure));
+  return ours === 0 ? devices : [`${ours} ${ours === 1 ? 'route' : 'routes'}`, ...devices];
+}
+
+function notRemoved({ op, text }: OpFailure): Refusal {
+  return refuse(
+    'not-removed',
+    EXIT.failed,
+    `The kernel refused a ${op.kind}: ${text}.`,
+    'Run "tsflannel down" again, or remove what "ip route show proto 139" and "ip link" still show by hand.',
+  );
 }
