@@ -89,7 +89,7 @@ export function refusalOf(error: unknown): Refusal {
   return {
     code: 'internal',
     exitCode: 1,
-    text: `It failed unexpectedly: ${reason.split('\n')[0]}.`,
+    text: `It failed unexpectedly: ${reason.replace(/\.?(\n.*)?$/s, '')}.`,
     fix: 'Run it again with --log-level debug to see where, and please report it.',
   };
 }

@@ -13,6 +13,7 @@ describe('mistakes are exit 2, one sentence on stderr and nothing on stdout', ()
     [['init', '--port', '70000'], '--port must be a number from 1 to 65535, not "70000".', '--port'],
     [['init', '--iface-regex', '('], '--iface-regex must be a regular expression, not "(".', '--help'],
     [['init', '--peers', '10.0.0.1,nowhere'], '--peers: "10.0.0.1,nowhere" is not a comma list', '--help'],
+    [['status', '--timeout', '61m'], '--timeout: "61m" is not a duration such as 10s, up to 1h.', '--help'],
     [['status', '--timeout', '10'], '--timeout: "10" is not a duration such as 10s, up to 1h.', '--help'],
     [
       ['status', '--wait', 'forever'],
@@ -81,6 +82,7 @@ describe('help and version', () => {
       expect(stdout).toContain('TSFLANNEL_<NAME>');
     }
     const { stdout } = await cli(['help', 'join']);
+    expect(stdout).toContain('Global Options:');
     expect(stdout).toContain('Usage: tsflannel join [options] TOKEN ADDR [ADDR...]');
     expect(stdout).toContain('--subnet-lease-renew-margin <MINUTES>');
     expect(stdout).not.toContain('--no-');
