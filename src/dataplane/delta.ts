@@ -32,6 +32,8 @@ export type Conflict =
 export interface DeviceChange {
   readonly action: 'create' | 'change' | 'recreate';
   readonly device: VxlanDevice;
+  /** For `change`: the neighbours on it are lost, and in the lists below as missing. */
+  readonly setMac: boolean;
 }
 
 export interface Delta {
@@ -67,7 +69,7 @@ export function delta(desired: DesiredState, actual: ActualState, nodeId: string
     },
     neighbours: compare(
       desired.neighbours,
-      actual.neighbours.filter(mine),
+      devices.change?.setMac === true ? [] : actual.neighbours.filter(mine),
       possible,
       ({ iface, ip }) => `${iface} ${ip}`,
       (wanted, found) => wanted.mac === found.mac,
@@ -116,24 +118,27 @@ function compareDevices(
   const extra = links
     .filter((link) => isOurDevice(link, nodeId) && link.name !== device?.name)
     .map(({ name }) => name);
-  const nothing = { change: null, conflict: null, extra, kept: new Set<string>(), going: new Set(extra) };
+  const nothing: DeviceComparison = {
+    ...{ change: null, conflict: null, extra },
+    ...{ kept: new Set(), going: new Set(extra) },
+  };
   if (device === null) return nothing;
   const holder = links.find(({ name }) => name === device.name);
   if (holder === undefined) {
     const rival = links.find((link) => takesVni(link, device) && !extra.includes(link.name));
     if (rival !== undefined) return { ...nothing, conflict: { kind: 'device', device, holder: rival } };
-    return { ...nothing, change: { action: 'create', device } };
+    return { ...nothing, change: { action: 'create', device, setMac: false } };
   }
   if (!isAdoptable(holder, device.mac)) return { ...nothing, conflict: { kind: 'device', device, holder } };
   if (!canBecome(holder, device))
     return {
       ...nothing,
-      change: { action: 'recreate', device },
+      change: { action: 'recreate', device, setMac: false },
       going: new Set([...extra, holder.name]),
     };
   const kept = new Set([holder.name]);
   if (isLike(holder, device, nodeId)) return { ...nothing, kept };
-  return { ...nothing, kept, change: { action: 'change', device } };
+  return { ...nothing, kept, change: { action: 'change', device, setMac: holder.mac !== device.mac } };
 }
 
 /** The kernel lets one device have a VNI on a port. */

@@ -39,8 +39,14 @@ export interface ActualState {
 /** One change. `set` creates or replaces in one step; nothing is ever deleted in order to be added again. */
 export type Op =
   | { readonly kind: 'device-create'; readonly device: VxlanDevice; readonly alias: string }
-  /** Brings what can be changed in place (local, MTU, MAC, learning, alias, up) to what `device` says. */
-  | { readonly kind: 'device-change'; readonly device: VxlanDevice; readonly alias: string }
+  /** Brings what can be changed in place (local, MTU, learning, alias, up) to what `device` says. Setting a MAC, even
+   *  to what it is, makes the kernel forget the neighbours on the device, so that is asked for apart. */
+  | {
+      readonly kind: 'device-change';
+      readonly device: VxlanDevice;
+      readonly alias: string;
+      readonly setMac: boolean;
+    }
   | { readonly kind: 'device-delete'; readonly name: string }
   | { readonly kind: 'address-add'; readonly address: InterfaceAddress; readonly label: string | null }
   | { readonly kind: 'address-delete'; readonly address: LinkAddress }

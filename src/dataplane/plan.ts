@@ -32,13 +32,13 @@ export function plan(delta: Delta, nodeId: string): readonly Op[] {
 
 function deviceOps({ device: change }: Delta, nodeId: string): readonly Op[] {
   if (change === null) return [];
-  const { device } = change;
+  const { device, setMac } = change;
   const alias = aliasOf(nodeId);
   switch (change.action) {
     case 'create':
       return [{ kind: 'device-create', device, alias }];
     case 'change':
-      return [{ kind: 'device-change', device, alias }];
+      return [{ kind: 'device-change', device, alias, setMac }];
     case 'recreate':
       return [
         { kind: 'device-delete', name: device.name },

@@ -118,7 +118,8 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
     const owners: Op[] = [];
     for (const op of ops) {
       const bodies = requestsOf(op, (iface) => this.#indexes.get(iface));
-      if (bodies === null) failures.push({ op, code: 'ENODEV', text: 'the interface is not there' });
+      if (bodies === null && !isGone(op, 'ENODEV'))
+        failures.push({ op, code: 'ENODEV', text: 'the interface is not there' });
       for (const body of bodies ?? []) {
         requests.push({ op: op.kind, ...body });
         owners.push(op);

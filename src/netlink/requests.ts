@@ -45,9 +45,9 @@ export function requestsOf(op: Op, indexOf: IndexOf): readonly Body[] | null {
   };
   switch (op.kind) {
     case 'device-create':
-      return [createDevice(op.device), setUpDevice(op.device, op.alias)];
+      return [createDevice(op.device), setUpDevice(op.device, op.alias, false)];
     case 'device-change':
-      return [changeVxlan(op.device), setUpDevice(op.device, op.alias)];
+      return [changeVxlan(op.device), setUpDevice(op.device, op.alias, op.setMac)];
     case 'device-delete':
       return [deleteDevice(op.name)];
     case 'address-add': {
@@ -110,14 +110,14 @@ function changeVxlan(device: VxlanDevice): Body {
 }
 
 /** What every interface has. In one message with vxlan's own the kernel refuses a change of the MTU. */
-function setUpDevice(device: VxlanDevice, alias: string): Body {
+function setUpDevice(device: VxlanDevice, alias: string, setMac: boolean): Body {
   return {
     type: RTM.newLink,
     flags: 0,
     write: (writer) => {
       linkHeader(writer, IFF.up);
       writer.attributeText(IFLA.ifname, device.name);
-      writer.attribute(IFLA.address, macToBytes(device.mac));
+      if (setMac) writer.attribute(IFLA.address, macToBytes(device.mac));
       writer.attributeU32(IFLA.mtu, device.mtu);
       writer.attributeText(IFLA.ifalias, alias);
     },

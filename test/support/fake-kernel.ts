@@ -158,7 +158,7 @@ export class FakeKernel implements Kernel {
       case 'device-create':
         return this.addVxlan(op.device, op.alias);
       case 'device-change':
-        return this.#changeDevice(op.device, op.alias);
+        return this.#changeDevice(op.device, op.alias, op.setMac);
       case 'device-delete':
         this.removeLink(op.name);
         return null;
@@ -177,7 +177,7 @@ export class FakeKernel implements Kernel {
       case 'neighbour-set':
       case 'neighbour-delete': {
         const { iface, ip } = op.neighbour;
-        if (this.link(iface) === undefined) return 'ENODEV';
+        if (this.link(iface) === undefined) return op.kind === 'neighbour-set' ? 'ENODEV' : null;
         const others = this.neighbours.filter((entry) => entry.iface !== iface || entry.ip !== ip);
         this.neighbours = op.kind === 'neighbour-set' ? [...others, op.neighbour] : others;
         return null;
@@ -185,8 +185,8 @@ export class FakeKernel implements Kernel {
       case 'fdb-set':
       case 'fdb-delete': {
         const { iface, mac } = op.entry;
-        if (this.link(iface)?.kind !== 'vxlan')
-          return this.link(iface) === undefined ? 'ENODEV' : 'EOPNOTSUPP';
+        if (this.link(iface) === undefined) return op.kind === 'fdb-set' ? 'ENODEV' : null;
+        if (this.link(iface)?.kind !== 'vxlan') return 'EOPNOTSUPP';
         const others = this.fdb.filter((entry) => entry.iface !== iface || entry.mac !== mac);
         this.fdb = op.kind === 'fdb-set' ? [...others, op.entry] : others;
         return null;
@@ -199,13 +199,14 @@ export class FakeKernel implements Kernel {
     }
   }
 
-  #changeDevice(device: VxlanDevice, alias: string): Outcome {
+  #changeDevice(device: VxlanDevice, alias: string, setMac: boolean): Outcome {
     const { name, vni, port, local, learning, mac, mtu } = device;
     const link = this.link(name);
     if (link?.vxlan == null) return link === undefined ? 'ENODEV' : 'EOPNOTSUPP';
     if (link.vxlan.vni !== vni || link.vxlan.port !== port) return 'EOPNOTSUPP';
     const vxlan = { ...link.vxlan, local, learning };
-    const changed = { ...link, alias, mac, mtu, up: true, vxlan };
+    if (setMac) this.neighbours = this.neighbours.filter(({ iface }) => iface !== name);
+    const changed = { ...link, alias, mac: setMac ? mac : link.mac, mtu, up: true, vxlan };
     this.links = this.links.map((other) => (other === link ? changed : other));
     return null;
   }

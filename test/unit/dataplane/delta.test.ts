@@ -36,7 +36,7 @@ async function compare(kernel: FakeKernel, wanted: DesiredState = desired): Prom
 
 describe('a device', () => {
   test('that is not there is made', async () => {
-    expect((await compare(new FakeKernel())).device).toEqual({ action: 'create', device });
+    expect((await compare(new FakeKernel())).device).toMatchObject({ action: 'create', device });
   });
 
   test.each([
@@ -49,7 +49,7 @@ describe('a device', () => {
     kernel.addVxlan({ ...device, ...is }, aliasOf(NODE_ID));
     kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32, 'flannel.1');
     const found = await compare(kernel);
-    expect(found.device).toEqual({ action: 'change', device });
+    expect(found.device).toMatchObject({ action: 'change', device });
     expect(found.addresses).toEqual({ set: [], extra: [] });
   });
 
@@ -65,20 +65,20 @@ describe('a device', () => {
     kernel.addVxlan({ ...device, ...is }, aliasOf(NODE_ID));
     kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32, 'flannel.1');
     const found = await compare(kernel);
-    expect(found.device).toEqual({ action: 'recreate', device });
+    expect(found.device).toMatchObject({ action: 'recreate', device });
     expect(found.addresses.set).toEqual(desired.addresses);
   });
 
   test('that an earlier identity of this host left is taken over', async () => {
     const kernel = new FakeKernel();
     kernel.addVxlan(device, aliasOf('f'.repeat(32)));
-    expect((await compare(kernel)).device).toEqual({ action: 'change', device });
+    expect((await compare(kernel)).device).toMatchObject({ action: 'change', device });
   });
 
   test('that was made but not yet marked is taken over, by its MAC', async () => {
     const kernel = new FakeKernel();
     kernel.addVxlan(device, null);
-    expect((await compare(kernel)).device).toEqual({ action: 'change', device });
+    expect((await compare(kernel)).device).toMatchObject({ action: 'change', device });
   });
 
   test('of somebody else with our name is a conflict, and nothing on it is touched', async () => {

@@ -28,11 +28,14 @@ const damage = fc.record({
   lost: fc.array(fc.nat()),
   deviceDown: fc.boolean(),
   deviceGone: fc.boolean(),
+  strangeMac: fc.boolean(),
 });
+type Damage = typeof damage extends fc.Arbitrary<infer D> ? D : never;
+const NO_DAMAGE: Damage = { lost: [], deviceDown: false, deviceGone: false, strangeMac: false };
 
 async function damaged(
   old: DesiredState,
-  { lost, deviceDown, deviceGone }: { lost: readonly number[]; deviceDown: boolean; deviceGone: boolean },
+  { lost, deviceDown, deviceGone, strangeMac }: Damage,
   foreign: ActualState['routes'],
 ): Promise<FakeKernel> {
   const kernel = new FakeKernel();
@@ -52,6 +55,10 @@ async function damaged(
   const keep = (_: unknown, index: number): boolean => !lost.includes(index);
   if (deviceDown) kernel.setUp('flannel.1', false);
   if (deviceGone) kernel.removeLink('flannel.1');
+  if (strangeMac)
+    kernel.links = kernel.links.map((link) =>
+      link.name === 'flannel.1' ? { ...link, mac: OTHER_MAC } : link,
+    );
   kernel.routes = [
     ...kernel.routes.filter((route, index) => !isOurRoute(route) || keep(route, index)),
     ...foreign,
@@ -78,6 +85,8 @@ function asSets(kernel: FakeKernel): unknown {
     entries.map((it) => JSON.stringify(it)).sort();
   return [kernel.addresses, kernel.routes, kernel.neighbours, kernel.fdb].map(sorted);
 }
+
+const OTHER_MAC = localMac(Uint8Array.of(2, 7, 7, 7, 7, 7));
 
 const scene = fc.record({ old: desiredState, wanted: desiredState, damage, foreign: foreignRoutes });
 
@@ -131,7 +140,7 @@ describe('one pass', () => {
   test('never leaves a destination without a route that has one before and after', async () => {
     await fc.assert(
       fc.asyncProperty(desiredState, desiredState, foreignRoutes, async (old, wanted, foreign) => {
-        const kernel = await damaged(old, { lost: [], deviceDown: false, deviceGone: false }, foreign);
+        const kernel = await damaged(old, NO_DAMAGE, foreign);
         const steps = await ops(wanted, kernel);
         // A device that must be made anew takes its routes with it for a moment.
         fc.pre(!steps.some(({ kind }) => kind === 'device-create') || old.vxlan === null);
@@ -149,7 +158,7 @@ describe('one pass', () => {
     const nothing: DesiredState = { vxlan: null, addresses: [], routes: [], neighbours: [], fdb: [] };
     await fc.assert(
       fc.asyncProperty(desiredState, foreignRoutes, async (old, foreign) => {
-        const kernel = await damaged(nothing, { lost: [], deviceDown: false, deviceGone: false }, foreign);
+        const kernel = await damaged(nothing, NO_DAMAGE, foreign);
         const before = asSets(kernel);
         await pass(old, kernel);
         await pass(nothing, kernel);
