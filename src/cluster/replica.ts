@@ -63,7 +63,9 @@ export class Replica implements AsyncDisposable {
   readonly #caPublicKey: KeyObject;
   readonly #listeners = new Set<() => void>();
   readonly #leaving = new Set<NodeId>();
-  #reauthentication: NodeJS.Timeout | null = null;
+  #farewell: NodeJS.Timeout | null = null;
+  /** Whom this replica may be talking to: those who are not wanted any more are cut after the farewell. */
+  #connected: readonly ReplicaId[] = [];
   #caKey: string | null;
   #anchor: TimeAnchor;
   /** When a leader was last known. */
@@ -270,7 +272,7 @@ export class Replica implements AsyncDisposable {
   }
 
   async close(): Promise<void> {
-    if (this.#reauthentication !== null) clearTimeout(this.#reauthentication);
+    if (this.#farewell !== null) clearTimeout(this.#farewell);
     await this.#node.close();
     await this.#transport.close();
     await this.#options.storage.close();
@@ -318,12 +320,17 @@ export class Replica implements AsyncDisposable {
     const { state } = this;
     if (this.raft.leader !== null) this.#currentAtMs = performance.now();
     if (state !== null) this.#anchor = observeStamp(this.#anchor, state.time, performance.now());
-    this.#transport.setPeers(this.#wantedPeers());
-    this.#reauthentication ??= setTimeout(() => {
-      this.#reauthentication = null;
-      this.#transport.reauthenticate();
-    }, FAREWELL_MS);
+    const wanted = this.#wantedPeers();
+    this.#transport.setPeers([...new Set([...wanted, ...this.#connected])]);
+    this.#farewell ??= setTimeout(() => this.#cutOthers(), FAREWELL_MS);
     for (const listener of this.#listeners) listener();
+  }
+
+  #cutOthers(): void {
+    this.#farewell = null;
+    this.#connected = this.#wantedPeers();
+    this.#transport.setPeers(this.#connected);
+    this.#transport.reauthenticate();
   }
 
   /** Voters keep sessions with everybody, so that any of them can lead at once; learners with voters only. */
