@@ -215,6 +215,11 @@ export class Progress {
     this.#probe(this.#resumption, false);
   }
 
+  /** The next heartbeat, and with its answer everything that waits, is due now. */
+  hurry(now: number): void {
+    this.heartbeatAt = now;
+  }
+
   /** The transport lost what was sent. */
   unreachable(): void {
     this.pause();

@@ -22,10 +22,10 @@ describe('quorumReached', () => {
   test('is the highest value that a quorum has reached, and no higher one', () => {
     fc.assert(
       fc.property(anyConfiguration, perMember(fc.nat(20)), (c, values) => {
-        const valueOf = (member: ReplicaId): number => values[member] ?? 0;
+        const valueAt = (member: ReplicaId): number => values[member] ?? 0;
         const reached = (value: number): Set<ReplicaId> =>
-          new Set([...c.voters, ...c.outgoing].filter((member) => valueOf(member) >= value));
-        const result = quorumReached(c, valueOf);
+          new Set([...c.voters, ...c.outgoing].filter((member) => valueAt(member) >= value));
+        const result = quorumReached(c, valueAt);
         expect(isQuorum(c, reached(result))).toBe(true);
         expect(isQuorum(c, reached(result + 1))).toBe(false);
       }),

@@ -1,0 +1,187 @@
+/**
+ * Raft paper, section 7: log compaction. Each test quotes the sentence it holds the core to.
+ */
+import { describe, expect, test } from 'vitest';
+import { type Snapshot, toLogIndex } from '../../raft/core/types.ts';
+import { configuration, diskOf, Network } from '../unit/raft/core/network.ts';
+import { at, command, Solo, THREE } from '../unit/raft/core/solo.ts';
+
+const i = toLogIndex;
+const snapshotAt = (term: number, index: number): Snapshot => ({
+  meta: { last: at(term, index), configuration: configuration([1, 2, 3], [4]) },
+  data: new TextEncoder().encode('["state"]'),
+});
+const send = (snapshot: Snapshot, term = 5) =>
+  ({ kind: 'snapshot-request', from: 2, term, snapshot }) as const;
+
+// "Usually the snapshot will contain new information not already in the recipient's log. In this case, the follower
+// discards its entire log; it is all superseded by the snapshot."
+describe('a snapshot that is ahead', () => {
+  test.each([
+    ['of the whole log', [1, 1, 1], 9, null],
+    ['of a part, in conflict with the rest', [1, 1, 1, 2, 2, 2], 4, 5],
+  ])('%s replaces it, and is acknowledged when durable', (_, terms, index, truncateFrom) => {
+    const solo = new Solo(diskOf(terms, THREE));
+    solo.holdsDisk = true;
+    solo.receive(send(snapshotAt(3, index)));
+    expect(solo.restored).toEqual([snapshotAt(3, index)]);
+    expect(solo.core.status).toMatchObject({
+      commit: index,
+      applied: index,
+      last: at(3, index),
+      configuration: configuration([1, 2, 3], [4]),
+    });
+    expect(solo.held).toMatchObject([
+      { snapshot: { meta: { last: { index } } }, compactTo: index, truncateFrom, entries: [] },
+    ]);
+    expect(solo.of('append-accepted')).toEqual([]);
+    solo.release();
+    expect(solo.of('append-accepted')).toMatchObject([{ match: index }]);
+    solo.receive({
+      kind: 'append-request',
+      from: 2,
+      term: 5,
+      prev: at(3, index),
+      entries: [command(5, index + 1)],
+      commit: i(index + 1),
+    });
+    expect(solo.applied).toEqual([`${index + 1}:5/${index + 1}@5`]);
+  });
+});
+
+// "If instead the follower receives a snapshot that describes a prefix of its log (due to retransmission or by mistake),
+// then log entries covered by the snapshot are deleted but entries following the snapshot are still valid and must be
+// retained."
+describe('a snapshot of a prefix', () => {
+  test('keeps what follows, and tells what is committed', () => {
+    const solo = new Solo(diskOf([1, 1, 3, 3, 3], THREE));
+    solo.receive(send(snapshotAt(3, 3)));
+    expect(solo.restored).toEqual([]);
+    expect(solo.core.status).toMatchObject({ commit: 3, last: at(3, 5) });
+    expect(solo.applied).toHaveLength(3);
+    expect(solo.of('append-accepted')).toMatchObject([{ match: 3 }]);
+  });
+
+  test('below the commit index changes nothing', () => {
+    const solo = new Solo(diskOf([1, 1, 3, 3, 3], THREE));
+    solo.receive(send(snapshotAt(3, 4)));
+    solo.forget();
+    solo.receive(send(snapshotAt(1, 2)));
+    expect(solo.core.status.commit).toBe(4);
+    expect(solo.of('append-accepted')).toMatchObject([{ match: 4 }]);
+  });
+});
+
+// "Each server takes snapshots independently, covering just the committed entries in its log."
+// "To support cluster membership changes, the snapshot also includes the latest configuration in the log as of last
+// included index."
+describe('an own snapshot', () => {
+  function applied(): Solo {
+    const solo = new Solo(diskOf([1, 1, 1, 1, 1, 1], THREE), { trailingEntries: 2 });
+    solo.receive({ kind: 'append-request', from: 2, term: 1, prev: at(1, 6), entries: [], commit: i(5) });
+    solo.forget();
+    return solo;
+  }
+
+  test('covers what is applied, keeps the trailing entries, and is written', () => {
+    const solo = applied();
+    const meta = solo.core.snapshotMeta();
+    expect(meta).toEqual({ last: at(1, 5), configuration: THREE });
+    solo.core.compact({ meta, data: new Uint8Array([1]) });
+    solo.drain();
+    expect(solo.persisted).toMatchObject([
+      { snapshot: { meta }, compactTo: 3, truncateFrom: null, entries: [] },
+    ]);
+    expect(solo.core.status).toMatchObject({ commit: 5, last: at(1, 6), configuration: THREE });
+  });
+
+  test('of what is not applied is a broken invariant', () => {
+    const solo = applied();
+    const meta = { last: at(1, 6), configuration: THREE };
+    expect(() => solo.core.compact({ meta, data: new Uint8Array() })).toThrow('ahead of applied');
+  });
+
+  test('survives a restart: the state machine gets it first, then what follows up to the commit hint', () => {
+    const network = Network.voters(1, { trailingEntries: 0 });
+    network.elect(1);
+    for (let n = 0; n < 5; n++) network.propose(1, `x${n}`);
+    network.run(10);
+    network.compact(1);
+    network.propose(1, 'y');
+    network.run(10);
+    network.propose(1, 'z');
+    network.run(10);
+    const before = network.node(1).applied;
+    network.crash(1);
+    network.restart(1);
+    expect(network.node(1).applied).toEqual(before.slice(0, -1));
+    network.elect(1);
+    expect(network.node(1).applied.slice(0, -1)).toEqual(before);
+  });
+});
+
+// "... the leader must occasionally send snapshots to followers that lag behind. This happens when the leader has already
+// discarded the next log entry that it needs to send to a follower."
+describe('a follower that lags behind the log', () => {
+  function lagging(): Network {
+    const network = Network.voters(3, { trailingEntries: 2, laggingEntries: 2, snapshotRetryMs: 1_000 });
+    network.elect(1);
+    network.isolate(3);
+    network.run(3_000);
+    for (let n = 0; n < 20; n++) network.propose(1, `x${n}`);
+    network.run(100);
+    network.compact(1);
+    network.propose(1, 'y');
+    network.run(100);
+    return network;
+  }
+  const caughtUp = (network: Network): boolean =>
+    network.node(3).applied.join() === network.node(1).applied.join();
+
+  test('is sent the snapshot and goes on from there', () => {
+    const network = lagging();
+    expect(network.sent.some((m) => m.kind === 'snapshot-request')).toBe(false);
+    network.heal();
+    expect(network.runUntil(() => caughtUp(network), 1_000)).toBe(true);
+    expect(network.sent.filter((m) => m.kind === 'snapshot-request')).toHaveLength(1);
+    expect(network.node(3).disk.snapshot).not.toBeNull();
+    expect(network.leader()).toBe(1);
+  });
+
+  test('is sent it again when it is lost', () => {
+    const network = lagging();
+    let lost = 0;
+    network.delays = (m) => (m.kind === 'snapshot-request' && lost++ < 2 ? [] : [1]);
+    network.heal();
+    expect(network.runUntil(() => caughtUp(network), 5_000)).toBe(true);
+    expect(lost).toBe(3);
+  });
+
+  test('is not sent it again when only the acknowledgement is lost', () => {
+    const network = lagging();
+    let lost = 0;
+    network.delays = (m) => (m.kind === 'append-accepted' && m.from === 3 && lost++ < 1 ? [] : [1]);
+    network.heal();
+    expect(network.runUntil(() => caughtUp(network), 900)).toBe(true);
+    expect(network.sent.filter((m) => m.kind === 'snapshot-request')).toHaveLength(1);
+  });
+
+  test('is not sent any while it is silent', () => {
+    const network = lagging();
+    network.run(30_000);
+    expect(network.sent.some((m) => m.kind === 'snapshot-request')).toBe(false);
+  });
+
+  test('but answers keeps its entries in the log, within bounds', () => {
+    const network = Network.voters(3, { trailingEntries: 0, laggingEntries: 1_000 });
+    network.elect(1);
+    network.run(300);
+    network.delays = (m) => (m.kind === 'append-request' && m.to === 3 ? [] : [1]);
+    for (let n = 0; n < 20; n++) network.propose(1, `x${n}`);
+    network.run(500);
+    network.compact(1);
+    network.delays = () => [1];
+    expect(network.runUntil(() => caughtUp(network), 1_000)).toBe(true);
+    expect(network.sent.some((m) => m.kind === 'snapshot-request')).toBe(false);
+  });
+});
