@@ -3,7 +3,7 @@
  * ends it within 5 s of SIGTERM or SIGINT, whatever it is doing then. Owns agent.pid. Started by `--detach` it reports
  * to its parent instead of printing, so that a token never reaches the log.
  */
-import type { ExitCode } from '../errors.ts';
+import { EXIT, type ExitCode, refuse, TsflannelError } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
 import { type NotifyState, notifySystemd } from '../observe/sd-notify.ts';
 import type { Context } from './context.ts';
@@ -38,6 +38,7 @@ async function supervise<R extends Ready>(
   plan: StartPlan<R>,
   { options, stop, parent }: Surroundings,
 ): Promise<ExitCode> {
+  stop.whenRequested(interrupted);
   const running = await plan.launch(await context.deps.launcher(), options);
   // Either may reject while nobody or only the other is awaited: the first that does is thrown by untilStopped.
   running.ready.catch(() => undefined);
@@ -61,6 +62,18 @@ async function supervise<R extends Ready>(
   } finally {
     await removePidFile(options.runDir);
   }
+}
+
+/** A start can be cut short anywhere, as by a power failure: there is nothing to wait for. */
+async function interrupted(): Promise<never> {
+  throw new TsflannelError(
+    refuse(
+      'interrupted',
+      EXIT.failed,
+      'It was interrupted before the agent ran.',
+      'The same command again goes on where this one ended.',
+    ),
+  );
 }
 
 async function untilStopped<R extends Ready>(

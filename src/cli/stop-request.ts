@@ -29,7 +29,7 @@ export class StopRequest {
     return this.#requested;
   }
 
-  /** Once. An error of `react` ends the waiting as well. */
+  /** Takes the place of what was said before. An error of `react` ends the waiting as well. */
   whenRequested(react: () => Promise<void>): void {
     this.#react = react;
     if (this.#requested) this.#run();

@@ -32,6 +32,7 @@ function refused(): TsflannelError {
 async function launch<R extends Ready>(answer: R): Promise<Running<R>> {
   if (mode === 'refuse') throw refused();
   if (mode === 'die') process.exit(42);
+  if (mode === 'hang') await new Promise((resolve) => setTimeout(resolve, 600_000));
   return start(answer);
 }
 

@@ -66,6 +66,11 @@ function processList(pid: number): string {
   return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
 }
 
+/** Where the fake daemon writes what it was given. */
+function seen(): string {
+  return join(directory, 'seen.json');
+}
+
 function pidOf(file: string): number {
   return Number(readFileSync(join(runDir, file), 'utf8'));
 }
@@ -86,9 +91,9 @@ describe('an agent in the foreground', { timeout: PROCESS_TIMEOUT_MS }, () => {
     const ended = end(child);
     if (child.stdout === null) throw new TypeError('the child has no pipe');
     await once(child.stdout, 'data');
-    const seen = processList(child.pid ?? 0);
-    expect(seen).not.toContain(secret);
-    expect(seen.replaceAll('\0', '')).toBe('tsflannel join TOKEN 10.0.0.1 --iface eth0');
+    const listed = processList(child.pid ?? 0);
+    expect(listed).not.toContain(secret);
+    expect(listed.replaceAll('\0', '')).toBe('tsflannel join TOKEN 10.0.0.1 --iface eth0');
     child.kill('SIGINT');
     expect((await ended).code).toBe(0);
   });
@@ -102,6 +107,15 @@ describe('an agent in the foreground', { timeout: PROCESS_TIMEOUT_MS }, () => {
       expect((await ended).code).toBe(0);
       expect(existsSync(join(runDir, 'agent.pid'))).toBe(false);
     }
+  });
+
+  test('a start that hangs is cut short at once', async () => {
+    const child = begin(['join', token, '10.0.0.1', '--json'], { FAKE_AGENT: 'hang', FAKE_SEEN: seen() });
+    const ended = end(child);
+    await until(() => existsSync(seen()));
+    child.kill('SIGINT');
+    const { code, stdout } = await ended;
+    expect([code, JSON.parse(stdout).error.code]).toEqual([1, 'interrupted']);
   });
 
   test('one that does not stop is left by force', async () => {
