@@ -198,15 +198,10 @@ export class Reconciler implements AsyncDisposable {
   ): void {
     const absent = absentRoutes(desired, difference, failures);
     const failed = new Set(failures.map(({ op }) => op));
-    const previous = this.#last;
+    const previous = this.#last?.desired === desired ? this.#last : null;
     // Only what was in place, for the same desired state, can have been damaged.
-    const repaired =
-      previous?.desired === desired
-        ? ops
-            .filter((op) => puts(op) && !failed.has(op))
-            .map(describe)
-            .filter((what) => !previous.failed.has(what))
-        : [];
+    const wasInPlace = (op: Op): boolean => previous?.neverInPlace.has(describe(op)) === false;
+    const repaired = ops.filter((op) => puts(op) && !failed.has(op) && wasInPlace(op)).map(describe);
     this.#repairs.record(repaired, performance.now());
     this.#last = {
       desired,
@@ -219,7 +214,7 @@ export class Reconciler implements AsyncDisposable {
       ),
       foreign: [...new Set(difference.foreignRoutes.map(({ dst }) => dst))],
       failures,
-      failed: new Set(failures.map(({ op }) => describe(op))),
+      neverInPlace: new Set([...failed].filter((op) => !wasInPlace(op)).map(describe)),
       problems: [...conflictProblems(difference.conflicts), ...failureProblems(failures)],
     };
   }
@@ -232,7 +227,8 @@ interface Pass {
   readonly installed: ReadonlySet<Cidr>;
   readonly foreign: readonly Cidr[];
   readonly failures: readonly OpFailure[];
-  readonly failed: ReadonlySet<string>;
+  /** Refused ever since this state is desired. */
+  readonly neverInPlace: ReadonlySet<string>;
   readonly problems: readonly Problem[];
 }
 
