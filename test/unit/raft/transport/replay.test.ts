@@ -49,6 +49,19 @@ describe('replay window', () => {
     for (let n = 0; n < REPLAY_WINDOW_BITS; n++) expect(window.accept(n)).toBe(false);
   });
 
+  it('remembers the whole window wherever the newest counter stands in its word', () => {
+    const window = new ReplayWindow();
+    for (let n = 0; n < REPLAY_WINDOW_BITS + 70; n++) {
+      const again = [n - REPLAY_WINDOW_BITS + 1, n - REPLAY_WINDOW_BITS + 33, n - 1].filter(
+        (old) => old >= 0,
+      );
+      expect([window.accept(n), ...again.map((old) => window.accept(old))]).toEqual([
+        true,
+        ...again.map(() => false),
+      ]);
+    }
+  });
+
   it('refuses what is older than the window', () => {
     const window = new ReplayWindow();
     expect(window.accept(REPLAY_WINDOW_BITS + 5)).toBe(true);
