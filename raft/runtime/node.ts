@@ -84,6 +84,7 @@ export class RaftNode<Result> implements AsyncDisposable {
   static async start<Result>(options: RaftNodeOptions<Result>): Promise<RaftNode<Result>> {
     const node = new RaftNode(options, await options.storage.load());
     options.transport.onMessage = (message) => node.#receive(message);
+    options.transport.onReachable = (peer) => node.#input(() => node.#core.reachable(peer, monotonicMs()));
     node.#drain();
     return node;
   }

@@ -87,6 +87,7 @@ const HOUSEKEEPING_MS = 500;
 
 export class PeerTransport implements Transport {
   onMessage: (message: Message) => void = () => undefined;
+  onReachable: (peer: ReplicaId) => void = () => undefined;
   readonly #options: PeerTransportOptions;
   readonly #log: TransportLog;
   readonly #hello: Hello;
@@ -418,6 +419,7 @@ export class PeerTransport implements Transport {
       address: session.remoteAddress,
     });
     for (const opened of [...link.waiting]) opened(session);
+    this.onReachable(link.replica);
   }
 
   /** The port of a session that was dialled by the peer says nothing about where its datagrams are received. */

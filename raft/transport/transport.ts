@@ -10,6 +10,8 @@ export interface Transport extends AsyncDisposable {
   send(message: Message): void;
   /** Set once, before start. */
   onMessage: (message: Message) => void;
+  /** Set once, before start. A way to the peer was opened that was not there before. */
+  onReachable: (peer: ReplicaId) => void;
   close(): Promise<void>;
 }
 

@@ -421,7 +421,8 @@ function tlsOf({ identity, membership }: ReplicaOptions): { key: string; cert: s
 }
 
 function portRefusal(bind: Endpoint, cause: unknown): TsflannelError {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+  const errno = cause instanceof Error ? cause.cause : undefined;
+  const code = errno instanceof Error && 'code' in errno ? String(errno.code) : String(cause);
   const reason = code === 'EADDRINUSE' ? 'another program uses it' : code;
   return new TsflannelError(
     refuse(

@@ -43,6 +43,7 @@ export class Network {
       set onMessage(handler) {
         handlers.set(id, handler);
       },
+      onReachable: () => undefined,
       send: (message) => this.#carry(message),
       close,
       [Symbol.asyncDispose]: close,
