@@ -24,7 +24,19 @@ export async function compile(entry: URL): Promise<Compiled> {
     config,
     JSON.stringify({ extends: join(root, 'tsconfig.json'), compilerOptions, include: [], files: [source] }),
   );
-  await promisify(execFile)(join(root, 'node_modules/.bin/tsc'), ['-p', config], { cwd: root });
+  const remove = (): void => rmSync(directory, { recursive: true });
+  await tsc(config).catch((error: unknown) => {
+    remove();
+    throw error;
+  });
   const script = join(directory, 'dist', relative(root, source).replace(/\.ts$/, '.js'));
-  return { script, [Symbol.dispose]: () => rmSync(directory, { recursive: true }) };
+  return { script, [Symbol.dispose]: remove };
+}
+
+async function tsc(config: string): Promise<void> {
+  const run = promisify(execFile)(join(root, 'node_modules/.bin/tsc'), ['-p', config], { cwd: root });
+  await run.catch((cause: unknown) => {
+    const said = cause instanceof Error && 'stdout' in cause ? String(cause.stdout) : '';
+    throw new Error(`it does not compile:\n${said}`, { cause });
+  });
 }
