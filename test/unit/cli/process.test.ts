@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { isAgent } from '../../../src/cli/pid-file.ts';
+import { agentPid, isAgent } from '../../../src/cli/pid-file.ts';
 import { formatToken } from '../../../src/cluster/token.ts';
 import { type Compiled, compile } from './compiled.ts';
 import { initReady } from './harness.ts';
@@ -26,7 +26,11 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'cl-process-'));
   runDir = join(directory, 'run');
 });
-afterEach(() => rmSync(directory, { recursive: true }));
+afterEach(async () => {
+  const left = await agentPid(runDir); // where a test failed before it ended its agent
+  if (left !== null) await stop(left);
+  rmSync(directory, { recursive: true });
+});
 
 function begin(words: readonly string[], environment: Readonly<Record<string, string>> = {}): ChildProcess {
   const { PATH } = process.env;
