@@ -2,7 +2,7 @@
  * What a leader knows of one peer, and how it may send to it. All transitions live here:
  *
  *     probe ──accepted──► replicate          one message at a time / a window of messages
- *       ▲  ▲                  │ timeout, unreachable, third gap without progress
+ *       ▲  ▲                  │ timeout, third gap without progress
  *       │  └──────────────────┘
  *       └── snapshot ◄── probe, replicate: what the peer needs next is compacted away
  *
@@ -215,14 +215,10 @@ export class Progress {
     this.#probe(this.#resumption, false);
   }
 
-  /** The next heartbeat, and with its answer everything that waits, is due now. */
-  hurry(now: number): void {
+  /** A new way to the peer: what was sent on an earlier one may be lost, and waiting for a timer has no sense. */
+  reachable(now: number): void {
     this.heartbeatAt = now;
-  }
-
-  /** The transport lost what was sent. */
-  unreachable(): void {
-    this.pause();
+    if (this.#state.kind !== 'replicate') this.#probe(this.#resumption, false);
   }
 
   /** A probe keeps its guess: what is known to match may be far below, or nothing yet. */

@@ -190,14 +190,8 @@ export class RaftCore {
   reachable(peer: ReplicaId, now: number): void {
     const { role } = this.#at(now);
     if (role.kind !== 'leader') return;
-    role.peers.get(peer)?.hurry(now);
+    role.peers.get(peer)?.reachable(now);
     tickLeader(this.#replica, role);
-  }
-
-  /** The transport lost what was sent to `peer`. */
-  unreachable(peer: ReplicaId): void {
-    const { role } = this.#replica;
-    if (role.kind === 'leader') role.peers.get(peer)?.unreachable();
   }
 
   /** Everything to be done since the last call. */

@@ -46,7 +46,7 @@ describe('probe', () => {
     progress.rejected(i(10), i(10), 5);
     expect(progress.next).toBe(10);
     const matched = replicating();
-    matched.unreachable();
+    matched.pause();
     matched.heartbeatAnswered(2_000, i(20), 2_000);
     matched.appendSent(i(11), 0, i(0), 2_000);
     matched.rejected(i(11), i(3), 2_005);
@@ -210,13 +210,33 @@ describe('snapshot', () => {
   });
 });
 
-test('unreachable stops sending until the peer answers a heartbeat', () => {
+test('pausing stops sending until the peer answers a heartbeat', () => {
   const progress = replicating();
   progress.appendSent(i(12), 10, i(0), 2_000);
-  progress.unreachable();
+  progress.pause();
   expect(progress).toMatchObject({ canSend: false, retransmitAt: never, next: 12 });
   progress.heartbeatAnswered(2_250, i(12), 2_251);
   expect(progress).toMatchObject({ canSend: true, next: 12 });
+});
+
+describe('a new way to the peer', () => {
+  test('makes a heartbeat due, and sends again what is waited for', () => {
+    const probe = new Progress(i(11), options, 0);
+    probe.appendSent(i(10), 0, i(0), 0);
+    probe.reachable(50);
+    expect(probe).toMatchObject({ canSend: true, next: 11, heartbeatAt: 50 });
+    const snapshot = replicating();
+    snapshot.snapshotSent(i(50), 2_000);
+    snapshot.reachable(2_100);
+    expect(snapshot).toMatchObject({ canSend: true, next: 12, state: { kind: 'probe' } });
+  });
+
+  test('does not disturb what goes well', () => {
+    const progress = replicating();
+    progress.appendSent(i(12), 10, i(0), 2_000);
+    progress.reachable(2_001);
+    expect(progress).toMatchObject({ next: 13, heartbeatAt: 2_001, state: { kind: 'replicate' } });
+  });
 });
 
 test('sending beyond the window is a broken invariant', () => {

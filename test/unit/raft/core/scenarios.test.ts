@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { toLogIndex, toTerm } from '../../../../raft/core/types.ts';
-import { configuration, diskOf, Network } from './network.ts';
+import { configuration, diskOf, id, Network } from './network.ts';
 import { at, command, Solo, THREE } from './solo.ts';
 
 const i = toLogIndex;
@@ -336,17 +336,30 @@ describe('growth', () => {
   });
 });
 
-test('what the transport lost is sent again when the peer shows up', () => {
-  const network = Network.voters(3);
-  const leader = network.elect(1);
-  network.run(100);
-  network.partition([1], [3]);
-  network.propose(leader, 'x');
-  network.core(1).unreachable(THREE.voters[2] ?? network.node(3).id);
-  network.drain(1);
-  network.run(5);
-  network.heal();
-  expect(network.runUntil(() => network.node(3).applied.some((e) => e.includes(':x')), 600)).toBe(true);
+describe('a peer to which a way opens', () => {
+  test('is spoken to at once by a leader, and by nobody else', () => {
+    const network = Network.bootstrap(2);
+    network.elect();
+    network.isolate(2);
+    network.change(1, [1], [2]);
+    network.run(10_300);
+    network.heal();
+    const start = network.now;
+    network.core(2).reachable(network.node(1).id, network.now);
+    network.core(1).reachable(network.node(2).id, network.now);
+    network.drain(1);
+    network.drain(2);
+    expect(network.runUntil(() => network.node(2).applied.length === 3)).toBe(true);
+    expect(network.now - start).toBeLessThan(15);
+  });
+
+  test('that is no member is not', () => {
+    const leader = Solo.leader();
+    leader.forget();
+    leader.core.reachable(id(9), leader.now);
+    leader.drain();
+    expect(leader.sent).toEqual([]);
+  });
 });
 
 test('time that goes back is a broken invariant', () => {
