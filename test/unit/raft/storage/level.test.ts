@@ -5,7 +5,13 @@ import { Level } from 'level';
 import { afterEach, describe, expect, it } from 'vitest';
 import { toReplicaId } from '../../../../raft/core/types.ts';
 import { LevelStorage } from '../../../../raft/storage/level.ts';
-import { encodeState, logKey, STATE_KEY, startOfChain } from '../../../../raft/storage/records.ts';
+import {
+  encodeLogRecord,
+  encodeState,
+  logKey,
+  STATE_KEY,
+  startOfChain,
+} from '../../../../raft/storage/records.ts';
 import { type RaftStorage, type Recovered, StorageDamagedError } from '../../../../raft/storage/storage.ts';
 import { batch, command, EMPTY, snapshotAt, storageContract } from './contract.ts';
 
@@ -142,6 +148,21 @@ describe('records', () => {
       'an entry is in the place of another',
       async (db: Level<Buffer, Buffer>) =>
         db.put(logKey(command(25, 2).index), (await db.get(logKey(command(24, 2).index))) ?? Buffer.alloc(0)),
+    ],
+    [
+      'an entry of another log stands between the right terms',
+      async (db: Level<Buffer, Buffer>) => {
+        const { entry, ...before } = { entry: command(25, 2, 'another'), ...startOfChain(command(24, 2)) };
+        await db.put(logKey(entry.index), encodeLogRecord(before, entry).bytes);
+      },
+    ],
+    [
+      'a byte of the hard state is wrong',
+      async (db: Level<Buffer, Buffer>) => {
+        const state = Buffer.from((await db.get(STATE_KEY)) ?? []);
+        state.writeUInt8(9, 12);
+        await db.put(STATE_KEY, state);
+      },
     ],
     ['the hard state is missing', async (db: Level<Buffer, Buffer>) => db.del(STATE_KEY)],
     ['the hard state is cut', async (db: Level<Buffer, Buffer>) => db.put(STATE_KEY, Buffer.alloc(3))],
