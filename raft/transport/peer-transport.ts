@@ -4,8 +4,8 @@
  *
  * Races it survives: both sides of a pair dial at once (the session dialled by the lower id stays, and both sides come
  * to the same one); a peer restarts while its old session looks alive (the old one must show that it is, or goes); a
- * session is replaced while answers are under way on it (it lives on for the grace); a datagram overtakes the session
- * that its keys came from (it is lost, and Raft repeats).
+ * session is replaced while answers are under way on it (it lives on for the grace); a datagram overtakes the hello that
+ * its receiver needs before it has the keys (what follows the hello takes the stream for a moment).
  */
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
@@ -78,7 +78,10 @@ interface Link {
   certificate: X509Certificate | null;
   address: DatagramAddress | null;
   heardMs: number | null;
+  /** Until then appends take the stream. */
   streamUntilMs: number;
+  /** Until then everything does: the dialler of a new session has its keys only after our hello, and that is in there. */
+  freshUntilMs: number;
   /** Requests that wait for a session. */
   readonly waiting: Set<(session: Session) => void>;
 }
@@ -233,8 +236,8 @@ export class PeerTransport implements Transport {
     const isBulk = message.kind === 'append-request' && message.entries.length > 0;
     const fits = bytes.length <= MAX_SEALED_BYTES && message.kind !== 'snapshot-request';
     if (isBulk && !fits) link.streamUntilMs = nowMs + STREAM_AFFINITY_MS;
-    const mayFollow = isBulk && nowMs < link.streamUntilMs && link.current !== null;
-    if (keys === null || link.address === null || !fits || mayFollow) return false;
+    const follows = nowMs < link.freshUntilMs || (isBulk && nowMs < link.streamUntilMs);
+    if (keys === null || link.address === null || !fits || (follows && link.current !== null)) return false;
     const frame = keys.seal(bytes);
     if (frame === null) return false;
     this.#datagrams.send(frame, link.address);
@@ -408,8 +411,10 @@ export class PeerTransport implements Transport {
 
   #promote(link: Link, bond: Bond): void {
     const { session, keys } = bond;
-    this.#keys.install(link.replica, keys, performance.now());
+    const nowMs = performance.now();
+    this.#keys.install(link.replica, keys, nowMs);
     link.current = bond;
+    if (!session.dialled) link.freshUntilMs = nowMs + STREAM_AFFINITY_MS;
     link.certificate = session.certificate;
     if (session.dialled) link.address = { address: session.remoteAddress, port: session.remotePort };
     else if (link.address?.address !== session.remoteAddress) link.address = this.#hintFor(session);
@@ -483,6 +488,7 @@ function newLink(replica: ReplicaId): Link {
     address: null,
     heardMs: null,
     streamUntilMs: 0,
+    freshUntilMs: 0,
     waiting: new Set(),
   };
 }

@@ -164,8 +164,28 @@ describe('datagrams', () => {
     a.transport.send(heartbeat(one, two, 1));
     await eventually(() => expect(b.received).toHaveLength(1));
     expect(b.transport.peers()[0]?.endpoint).toEqual({ host: '127.0.0.1', port: relay.datagramPort });
-    b.transport.send(heartbeat(two, one, 2));
-    await eventually(() => expect(a.received).toEqual([heartbeat(two, one, 2)]));
+    await eventually(() => {
+      b.transport.send(heartbeat(two, one, 2));
+      expect(relay.answers).not.toEqual([]);
+    });
+    await eventually(() => expect(a.received).toContainEqual(heartbeat(two, one, 2)));
+  });
+
+  it('never overtake the hello that the other side needs to open them', async () => {
+    const both = await cluster(2);
+    const a = await both.start(one);
+    const b = await both.start(two);
+    const hinted = createSocket('udp4').bind(0, '127.0.0.1');
+    onTestFinished(() => void hinted.close());
+    await once(hinted, 'listening');
+    const datagrams: Buffer[] = [];
+    hinted.on('message', (frame) => datagrams.push(frame));
+    both.setEndpoint(one, hinted.address().port);
+    b.transport.onReachable = (peer) => b.transport.send(heartbeat(two, peer, 1));
+    b.transport.setPeers([one]);
+    a.transport.setPeers([two]);
+    await eventually(() => expect(a.received).toEqual([heartbeat(two, one, 1)]));
+    expect(datagrams).toEqual([]);
   });
 
   it('that are repeated, forged or from a stranger are dropped and redirect nothing', async () => {

@@ -9,6 +9,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class Relay implements AsyncDisposable {
   /** Everything that came from the dialling side, oldest first. */
   readonly datagrams: Buffer[] = [];
+  /** Everything that came back. */
+  readonly answers: Buffer[] = [];
   streams = true;
   /** True: streams that exist carry nothing any more, and neither side hears that the other has gone. */
   isFrozen = false;
@@ -29,7 +31,10 @@ export class Relay implements AsyncDisposable {
       this.datagrams.push(frame);
       back.send(frame, targetPort, '127.0.0.1');
     });
-    back.on('message', (frame) => front.send(frame, client, '127.0.0.1'));
+    back.on('message', (frame) => {
+      this.answers.push(frame);
+      front.send(frame, client, '127.0.0.1');
+    });
     server.on('connection', (socket) => this.#carry(socket, targetPort));
   }
 
