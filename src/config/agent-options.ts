@@ -17,6 +17,7 @@ import {
   REPEATED_OPTIONS_MAX,
   RESYNC_SECONDS_MAX,
 } from './limits.ts';
+import { DEFAULT_PORT } from './ports.ts';
 import { canonicalJson, DecodeError, Fields, list, oneOf, parseJsonBytes, text } from './strict-json.ts';
 
 export interface AgentOptions {
@@ -130,7 +131,7 @@ function readOptions(given: RawAgentOptions, hostName: string): AgentOptions {
     ifaceCanReach: read.ip('iface-can-reach'),
     publicIp,
     publicIpv6,
-    port: read.integer('port', 1, PORT_MAX, 6473),
+    port: read.integer('port', 1, PORT_MAX, DEFAULT_PORT),
     subnetFile: read.path('subnet-file', '/run/flannel/subnet.env'),
     ipMasq: read.boolean('ip-masq', false),
     ipMasqFullyRandomDisable: read.boolean('ip-masq-fully-random-disable', false),
