@@ -45,6 +45,7 @@ export class LeaseHolder implements Disposable {
   readonly #requestId = randomUUID();
   #busy = false;
   #refusal: Refusal | null = null;
+  #warned: string | null = null;
 
   constructor(options: LeaseHolderOptions) {
     this.#options = options;
@@ -101,7 +102,7 @@ export class LeaseHolder implements Disposable {
     } catch (error) {
       if (!(error instanceof TsflannelError)) throw error;
       if (this.#stop.signal.aborted) return;
-      this.#options.log.warn('lease-waiting', error.refusal.text, { command: proposal.kind });
+      this.#warn('lease-waiting', error.refusal, proposal);
     }
   }
 
@@ -117,12 +118,19 @@ export class LeaseHolder implements Disposable {
         log.info('lease-renewed', `Lease ${result.lease.subnet} renewed.`);
         return;
       case 'refused':
-        log.warn('lease-refused', result.refusal.text, { command: proposal.kind, fix: result.refusal.fix });
+        this.#warn('lease-refused', result.refusal, proposal);
         if (proposal.kind === 'acquire') this.#refusal = result.refusal;
         return;
       default:
-        return;
+        this.#warned = null;
     }
+  }
+
+  /** The same again every second says nothing new. */
+  #warn(event: string, { text, fix }: Refusal, proposal: Proposal): void {
+    if (this.#warned === text) return;
+    this.#warned = text;
+    this.#options.log.warn(event, text, { command: proposal.kind, fix });
   }
 }
 
