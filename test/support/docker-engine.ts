@@ -22,6 +22,7 @@ import {
 import { basename, delimiter, dirname, join } from 'node:path';
 import { type RunOptions, run, tryRun } from '../lab/command.ts';
 import { eventually } from '../lab/eventually.ts';
+import { Namespace } from '../lab/namespace.ts';
 
 const START_TIMEOUT_MS = 60_000;
 const CGROUPS = '/sys/fs/cgroup';
@@ -42,6 +43,22 @@ export interface DockerContainer {
   /** Of its first process, as the machine counts. */
   readonly pid: number;
   readonly address: string;
+  /** Its network, for the machine's own programs. */
+  readonly namespace: Namespace;
+}
+
+/** A namespace that is known by a process in it and not by name. */
+class ProcessNamespace extends Namespace {
+  readonly #pid: number;
+
+  constructor(name: string, pid: number) {
+    super(name, `/proc/${pid}/ns/net`);
+    this.#pid = pid;
+  }
+
+  override command(argv: readonly string[]): readonly string[] {
+    return ['nsenter', `--target=${this.#pid}`, '--net', ...argv];
+  }
 }
 
 export interface Engine extends AsyncDisposable {
@@ -96,7 +113,7 @@ export async function startEngine(
       await docker(['run', '-itd', '--name', name, ...options, 'busybox']);
       const format = '{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}';
       const [pid, address = ''] = (await docker(['inspect', '--format', format, name])).trim().split(' ');
-      return { pid: Number(pid), address };
+      return { pid: Number(pid), address, namespace: new ProcessNamespace(name, Number(pid)) };
     },
     [Symbol.asyncDispose]: stop,
   };

@@ -19,7 +19,7 @@ export class FakeHost implements Sysctls {
   /** Runs before the next iptables-restore: somebody else is quicker. */
   beforeRestore: (() => void) | undefined;
   /** Tools that fail, with what they say. */
-  readonly failing = new Map<string, string>();
+  readonly failing: Map<string, string> = new Map();
 
   constructor(sysctls: Readonly<Record<string, string>> = {}) {
     const defaults = { 'net/ipv4/ip_forward': '0', 'net/ipv4/conf/all/rp_filter': '0' };

@@ -1,0 +1,80 @@
+/** The firewall of a lab host, driven from outside: the real tools and settings, in the host's namespace. */
+import { join } from 'node:path';
+import { exec } from '../../../src/firewall/exec.ts';
+import type { FirewallConfig } from '../../../src/firewall/firewall.ts';
+import { HostFirewall } from '../../../src/firewall/host-firewall.ts';
+import type { Sysctls } from '../../../src/firewall/sysctl.ts';
+import { toCidr } from '../../../src/net/cidr.ts';
+import { toIp } from '../../../src/net/ip.ts';
+import type { Host } from '../lab.ts';
+import type { Namespace } from '../namespace.ts';
+
+export type IptablesVariant = 'nft' | 'legacy';
+
+export interface LabFirewall {
+  readonly firewall: HostFirewall;
+  /** The tools that were started since it was last emptied. */
+  readonly commands: string[];
+}
+
+/** Each call is a new process of the agent, as far as it remembers anything. */
+export function firewallOn(host: Host, variant: IptablesVariant = 'nft'): LabFirewall {
+  const commands: string[] = [];
+  const firewall = new HostFirewall({
+    foundFile: join(host.directory, 'run', 'firewall.json'),
+    exec: ([tool = '', ...args], input) => {
+      commands.push([tool, ...args].join(' '));
+      // What update-alternatives does to a host.
+      const real = tool.replace(/^iptables/, `iptables-${variant}`);
+      return exec(host.command([real, ...args]), input);
+    },
+    sysctls: sysctlsOf(host),
+  });
+  return { firewall, commands };
+}
+
+/** /proc/sys/net shows the namespace of whoever opens it. */
+function sysctlsOf(host: Namespace): Sysctls {
+  return {
+    async read(key) {
+      const { code, stdout } = await host.tryRun(['cat', `/proc/sys/${key}`]);
+      return code === 0 ? stdout.trim() : null;
+    },
+    async write(key, value) {
+      await host.run(['sh', '-c', 'echo "$1" >"/proc/sys/$0"', key, value]);
+    },
+  };
+}
+
+/** Leases of 10.5.0.0/16 on hosts of 10.99.1.0/24. */
+export function labConfig(
+  subnet: string,
+  members: readonly string[],
+  more: Partial<FirewallConfig> = {},
+): FirewallConfig {
+  return {
+    network: toCidr('10.5.0.0/16'),
+    subnet: toCidr(subnet),
+    iface: 'eth0',
+    memberIps: members.map(toIp),
+    vxlan: { device: 'flannel.1', vni: 1, port: 8472 },
+    ipMasq: false,
+    randomFully: true,
+    forwardRules: true,
+    ...more,
+  };
+}
+
+/** Every rule of everybody, without counters. */
+export async function allRules(host: Namespace): Promise<string> {
+  const outputs = [
+    await host.run(['nft', '--stateless', 'list', 'ruleset']),
+    await host.run(['iptables-nft-save']),
+    await host.run(['iptables-legacy-save']),
+  ];
+  return outputs
+    .join('')
+    .replaceAll(/^#.*\n/gm, '')
+    .replaceAll(/ \[\d+:\d+\]$/gm, '')
+    .replaceAll(/counter packets \d+ bytes \d+/g, 'counter');
+}
