@@ -1,5 +1,9 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+
+/** Many runs, and the machine may have other work. */
+vi.setConfig({ testTimeout: 60_000 });
+
 import {
   formatNetworkConfig,
   ipv4Range,

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ipv4Range } from '../../../src/config/network-config.ts';
 import type { SubnetRange } from '../../../src/config/subnet-range.ts';
 import { type Cidr, toCidr } from '../../../src/net/cidr.ts';
@@ -10,6 +10,10 @@ import {
 } from '../../../src/subnet/allocator.ts';
 import { ABSENT_REUSE_MS } from '../../../src/subnet/cluster-time.ts';
 import { type Lease, type LeaseState, toClusterTime } from '../../../src/subnet/lease.ts';
+
+/** Many runs, and the machine may have other work. */
+vi.setConfig({ testTimeout: 60_000 });
+
 import { attributes, configOf, node } from './samples.ts';
 
 function range(text: string): SubnetRange {

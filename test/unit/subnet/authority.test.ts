@@ -1,7 +1,11 @@
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { authorize } from '../../../src/subnet/authority.ts';
 import { command } from './arbitraries.ts';
+
+/** Many runs, and the machine may have other work. */
+vi.setConfig({ testTimeout: 60_000 });
+
 import { acquireCommand, joinCommand, node } from './samples.ts';
 
 const FOR_ITSELF = ['acquire', 'renew', 'update-attributes', 'release', 'member-update', 'member-remove'];

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   decodeCommand,
   encodeCommand,
@@ -8,6 +8,10 @@ import {
 } from '../../../src/subnet/command.ts';
 import { toClusterTime } from '../../../src/subnet/lease.ts';
 import { command } from './arbitraries.ts';
+
+/** Many runs, and the machine may have other work. */
+vi.setConfig({ testTimeout: 60_000 });
+
 import { acquireCommand, bootstrapCommand, joinCommand, node } from './samples.ts';
 
 function changed(change: (json: Record<string, unknown>) => unknown, of = acquireCommand(1)): Uint8Array {

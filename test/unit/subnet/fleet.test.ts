@@ -1,10 +1,14 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type Configuration, toReplicaId } from '../../../raft/core/types.ts';
 import { type Ip, toIp } from '../../../src/net/ip.ts';
 import { desiredConfiguration } from '../../../src/subnet/fleet.ts';
 import { toClusterTime } from '../../../src/subnet/lease.ts';
 import type { Member } from '../../../src/subnet/member.ts';
+
+/** Many runs, and the machine may have other work. */
+vi.setConfig({ testTimeout: 60_000 });
+
 import { profile } from './samples.ts';
 
 /** Replica n is host n. */

@@ -2,7 +2,7 @@ import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   decodeLeaseCache,
   encodeLeaseCache,
@@ -11,6 +11,10 @@ import {
   writeLeaseCache,
 } from '../../../src/subnet/lease-cache.ts';
 import { view } from '../../../src/subnet/lease-view.ts';
+
+/** Many runs, and the machine may have other work. */
+vi.setConfig({ testTimeout: 60_000 });
+
 import { acquireCommand, cluster, node } from './samples.ts';
 
 function sample(): LeaseCache {
