@@ -27,11 +27,15 @@ import {
   decodeEntry,
   decodeEntryId,
   encodeConfiguration,
+  encodedEntryBytes,
   encodeEntry,
   encodeEntryId,
 } from '../storage/codec.ts';
 
 const VERSION = 1;
+
+/** The largest message without what varies in length. */
+const FIXED_BYTES_MAX = 64;
 
 const KIND = {
   'pre-vote-request': 1,
@@ -47,7 +51,7 @@ const KIND = {
 } as const satisfies Record<Message['kind'], number>;
 
 export function encodeMessage(message: Message): Uint8Array {
-  const to = new ByteWriter(128);
+  const to = new ByteWriter(roomFor(message));
   to.u8(VERSION);
   to.u8(KIND[message.kind]);
   to.u64(message.from);
@@ -55,6 +59,13 @@ export function encodeMessage(message: Message): Uint8Array {
   to.u64(message.term);
   encodeBody(to, message);
   return to.finish();
+}
+
+/** Nearly exact, so that a large append is not copied again and again while it grows. */
+function roomFor(message: Message): number {
+  if (message.kind === 'snapshot-request') return FIXED_BYTES_MAX + message.snapshot.data.length;
+  if (message.kind !== 'append-request') return FIXED_BYTES_MAX;
+  return message.entries.reduce((bytes, entry) => bytes + encodedEntryBytes(entry), FIXED_BYTES_MAX);
 }
 
 function encodeBody(to: ByteWriter, message: Message): void {
