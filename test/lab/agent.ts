@@ -6,6 +6,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cidrOf } from '../../src/net/cidr.ts';
+import { ipAdd, toIp } from '../../src/net/ip.ts';
 import type { Program, RunOptions, RunResult } from './command.ts';
 import type { Container, Host, Lab } from './lab.ts';
 
@@ -192,14 +194,15 @@ export class Agent {
 
   /** `10.5.42.0/24`. */
   get subnet(): string {
-    return this.gateway.replace(/\.1\//, '.0/');
+    const [address = '', length] = this.gateway.split('/');
+    return cidrOf(toIp(address), Number(length));
   }
 
   /** A plain container on this host, from subnet.env as Docker would make one. `index` 0 has the first address. */
   container(lab: Lab, index = 0): Promise<Container> {
     const gateway = this.gateway;
     return lab.container(`c${this.host.name}${index}`, this.host, {
-      address: gateway.replace(/\.1\//, `.${index + 2}/`),
+      address: gateway.replace(/.*(?=\/)/, (first) => ipAdd(toIp(first), index + 1)),
       gateway,
       mtu: Number(this.subnetEnv()?.['FLANNEL_MTU']),
     });

@@ -2,6 +2,7 @@
  * What the tests ask of the network: ping, TCP, the hops on the way, and what the kernel reports while something
  * happens. Each asks the kernel or a plain program, never the agent that is being tested.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Program } from './command.ts';
 import type { Namespace } from './namespace.ts';
 
@@ -107,11 +108,14 @@ export async function traceroute(from: Namespace, to: string): Promise<readonly 
     .map((line) => line.trim().split(/\s+/)[1] ?? '*');
 }
 
-/** `ip monitor` in a namespace; `stop` returns every line between start and stop. */
+const QUIET_MS = 1_500;
+
+/** `ip monitor` in a namespace; it begins when the kernel has been quiet for a while, and `stop` returns every line between start and stop. */
 export class KernelWatch {
   readonly #namespace: Namespace;
   readonly #program: Program;
   #marks = 0;
+  #before = 0;
 
   private constructor(namespace: Namespace, objects: readonly string[]) {
     this.#namespace = namespace;
@@ -124,6 +128,7 @@ export class KernelWatch {
   ): Promise<KernelWatch> {
     const watch = new KernelWatch(namespace, objects);
     await watch.#mark();
+    await watch.#quiet();
     return watch;
   }
 
@@ -131,7 +136,21 @@ export class KernelWatch {
   async stop(): Promise<readonly string[]> {
     await this.#mark();
     await this.#program.stop();
+    return this.#lines().slice(this.#before);
+  }
+
+  #lines(): readonly string[] {
     return this.#program.stdout.split('\n').filter((line) => line !== '' && !line.includes('table 64738'));
+  }
+
+  /** The kernel reports some things up to a second after they happened: IPv6 addresses, states of a bridge's ports. */
+  async #quiet(): Promise<void> {
+    let lines: number;
+    do {
+      lines = this.#lines().length;
+      await delay(QUIET_MS);
+    } while (lines !== this.#lines().length);
+    this.#before = lines;
   }
 
   /** Events arrive in order: once a route of ours in a table of ours has come by, all before it have too. The

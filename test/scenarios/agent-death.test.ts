@@ -60,8 +60,7 @@ describe('the agent of a host dies', () => {
     const victim = agent('b');
     await victim.stop();
     const right = await victim.host.ip('route show proto 139');
-    const [first = ''] = right.split('\n');
-    await victim.host.ip(`route delete ${first.trim().split(' ')[0]} proto 139`);
+    await victim.host.ip(`route delete ${agent('a').subnet} proto 139`);
     await victim.agent();
     await routed(agents);
     expect(await victim.host.ip('route show proto 139')).toBe(right);
