@@ -1,6 +1,16 @@
 /** Networks as canonical text `<base>/<length>`, host bits always zero. Pure; `as Cidr` stands in this file only. */
 import type { Brand } from './brand.ts';
-import { type Family, type Ip, ipBits, ipFamily, ipFromBigInt, ipToBigInt, parseIp, toIp } from './ip.ts';
+import {
+  type Family,
+  type Ip,
+  ipBits,
+  ipFamily,
+  ipFromBigInt,
+  ipToBigInt,
+  maskIp,
+  parseIp,
+  toIp,
+} from './ip.ts';
 
 export type Cidr = Brand<string, 'Cidr'>;
 
@@ -22,9 +32,7 @@ export function toCidr(text: string): Cidr {
 
 /** The network of `length` bits that contains `ip`. */
 export function cidrOf(ip: Ip, length: number): Cidr {
-  const family = ipFamily(ip);
-  const hostBits = BigInt(ipBits(family) - length);
-  return `${ipFromBigInt(family, (ipToBigInt(ip) >> hostBits) << hostBits)}/${length}` as Cidr;
+  return `${maskIp(ip, length)}/${length}` as Cidr;
 }
 
 export function cidrBase(cidr: Cidr): Ip {

@@ -32,7 +32,7 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
 
   private constructor() {
     this.#handle = NetlinkHandle.open();
-    this.#monitor = NetlinkMonitor.open((event) => this.#onEvent(event));
+    this.#monitor = NetlinkMonitor.open(this.#handle.portId, (event) => this.#onEvent(event));
   }
 
   /** In the network namespace of the calling thread. Throws a NetlinkError. */
@@ -137,7 +137,6 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
   }
 
   #onEvent(event: MonitorEvent): void {
-    if (event.port !== 0 && event.port === this.#handle.portId) return;
     const seen = this.#eventOf(event);
     for (const listener of [...this.#listeners]) listener(seen);
   }

@@ -24,6 +24,20 @@ export const setsockopt: (
 ) => number = libc.func(
   'int setsockopt(int fd, int level, int option, const uint8_t *value, uint32_t length)',
 );
+/** setsockopt for a classic packet filter: eight bytes an instruction. */
+export function attachFilter(fd: number, level: number, option: number, program: Uint8Array): number {
+  return setFilter(fd, level, option, { length: program.length / 8, program }, koffi.sizeof(filterType));
+}
+const filterType = koffi.struct('FilterProgram', { length: 'uint16_t', program: 'const uint8_t *' });
+const setFilter: (
+  fd: number,
+  level: number,
+  option: number,
+  filter: { readonly length: number; readonly program: Uint8Array },
+  length: number,
+) => number = libc.func(
+  'int setsockopt(int fd, int level, int option, const FilterProgram *filter, uint32_t length)',
+);
 export const send: (fd: number, data: Uint8Array, length: number, flags: number) => number = libc.func(
   'long send(int fd, const uint8_t *data, size_t length, int flags)',
 );

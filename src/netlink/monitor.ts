@@ -13,20 +13,13 @@ import { NetlinkSocket } from './socket.ts';
 /** About two milliseconds of work. */
 const DATAGRAMS_PER_TURN = 500;
 
-/** Interfaces are indexes. `port` is the port id of the socket that caused it, 0 where the kernel does not say. */
+/** Interfaces are indexes. */
 export type MonitorEvent =
-  | { readonly kind: 'link' | 'address' | 'neighbour'; readonly index: number; readonly port: number }
-  | {
-      readonly kind: 'route';
-      readonly table: number;
-      readonly protocol: number;
-      readonly dst: Cidr;
-      readonly port: number;
-    }
-  | { readonly kind: 'rule'; readonly port: number }
-  | { readonly kind: 'overflow'; readonly port: number };
+  | { readonly kind: 'link' | 'address' | 'neighbour'; readonly index: number }
+  | { readonly kind: 'route'; readonly table: number; readonly protocol: number; readonly dst: Cidr }
+  | { readonly kind: 'rule' | 'overflow' };
 
-const OVERFLOW: MonitorEvent = { kind: 'overflow', port: 0 };
+const OVERFLOW: MonitorEvent = { kind: 'overflow' };
 
 export class NetlinkMonitor {
   readonly #socket: NetlinkSocket;
@@ -38,11 +31,15 @@ export class NetlinkMonitor {
     this.#listener = listener;
   }
 
-  /** In the network namespace of the calling thread. Throws a NetlinkError. */
-  static open(listener: (event: MonitorEvent) => void): NetlinkMonitor {
+  /**
+   * What the socket with the port id `own` does is left out, by the kernel: ten thousand routes of ours would be ten
+   * thousand events to read. In the network namespace of the calling thread. Throws a NetlinkError.
+   */
+  static open(own: number, listener: (event: MonitorEvent) => void): NetlinkMonitor {
     const socket = NetlinkSocket.open();
     try {
       const monitor = new NetlinkMonitor(socket, listener);
+      socket.ignore(own);
       for (const group of Object.values(RTNLGRP)) socket.join(group);
       socket.listen(() => monitor.#drain());
       return monitor;
@@ -92,26 +89,26 @@ function eventsOf(datagram: Buffer): readonly MonitorEvent[] {
   }
 }
 
-function eventOf({ type, port, data }: Message): MonitorEvent | null {
+function eventOf({ type, data }: Message): MonitorEvent | null {
   switch (type) {
     case RTM.newLink:
     case RTM.delLink:
-      return { kind: 'link', index: readU32.call(data, 4), port };
+      return { kind: 'link', index: readU32.call(data, 4) };
     case RTM.newAddress:
     case RTM.delAddress:
-      return { kind: 'address', index: readU32.call(data, 4), port };
+      return { kind: 'address', index: readU32.call(data, 4) };
     case RTM.newNeighbour:
     case RTM.delNeighbour:
-      return { kind: 'neighbour', index: readU32.call(data, 4), port };
+      return { kind: 'neighbour', index: readU32.call(data, 4) };
     case RTM.newRoute:
     case RTM.delRoute: {
       const route = decodeRoute(data);
       if (route === null) return null;
-      return { kind: 'route', table: route.table, protocol: route.protocol, dst: route.dst, port };
+      return { kind: 'route', table: route.table, protocol: route.protocol, dst: route.dst };
     }
     case RTM.newRule:
     case RTM.delRule:
-      return { kind: 'rule', port };
+      return { kind: 'rule' };
     default:
       return null;
   }

@@ -17,6 +17,7 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
+const SO_ATTACH_FILTER = 26;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
@@ -28,11 +29,16 @@ const F_SETFL = 4;
 const F_SETOWN = 8;
 const O_ASYNC = 0o20000;
 const SOCKADDR_BYTES = 12;
+const NLMSG_PID_OFFSET = 12;
+const BPF_LOAD_WORD = 0x20;
+const BPF_SKIP_UNLESS_EQUAL = 0x15;
+const BPF_RETURN = 0x06;
 
 /** The kernel fills at most 32 KiB of a dump into one datagram. */
 const DATAGRAM_BYTES_MAX = 64 << 10;
-/** Room for the events of some ten thousand changes while this process is busy. */
-const RECEIVE_BUFFER_BYTES = 8 << 20;
+/** Room for the events of some ten thousand changes while this process is busy; the kernel counts 0.8 kB for each, and
+ *  doubles what is asked for. */
+const RECEIVE_BUFFER_BYTES = 4 << 20;
 
 /** `again`: nothing more for now. `overflow`: the kernel had to drop something. */
 export type Received = Buffer | 'again' | 'overflow';
@@ -43,6 +49,8 @@ export class NetlinkSocket {
   readonly #fd: number;
   readonly #buffer = Buffer.alloc(DATAGRAM_BYTES_MAX);
   readonly #sender = Buffer.alloc(SOCKADDR_BYTES);
+  /** In and out, always the same. */
+  readonly #senderLength: [number] = [SOCKADDR_BYTES];
   #onReadable: (() => void) | null = null;
   #closed = false;
 
@@ -77,6 +85,20 @@ export class NetlinkSocket {
     check(setOption(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group), 'listen to kernel events');
   }
 
+  /** Has the kernel keep back what the socket with this port id causes. Throws a NetlinkError. */
+  ignore(portId: number): void {
+    const port = Buffer.alloc(4);
+    writeU32.call(port, portId);
+    // A filter loads in network order, wherever it runs.
+    const program = Buffer.concat([
+      instruction(BPF_LOAD_WORD, 0, NLMSG_PID_OFFSET),
+      instruction(BPF_SKIP_UNLESS_EQUAL, 1, port.readUInt32BE(0)),
+      instruction(BPF_RETURN, 0, 0),
+      instruction(BPF_RETURN, 0, 0xffff_ffff),
+    ]);
+    check(libc.attachFilter(this.#fd, SOL_SOCKET, SO_ATTACH_FILTER, program), 'filter kernel events');
+  }
+
   /** Throws a NetlinkError. */
   send(data: Buffer, op: string): void {
     if (libc.send(this.#fd, data, data.length, 0) < 0) throw errnoError(libc.errno(), op);
@@ -85,9 +107,14 @@ export class NetlinkSocket {
   /** One datagram of the kernel's, valid until the next call. Throws a NetlinkError. */
   receive(op: string): Received {
     for (;;) {
-      const length = libc.recvfrom(this.#fd, this.#buffer, this.#buffer.length, MSG_TRUNC, this.#sender, [
-        SOCKADDR_BYTES,
-      ]);
+      const length = libc.recvfrom(
+        this.#fd,
+        this.#buffer,
+        this.#buffer.length,
+        MSG_TRUNC,
+        this.#sender,
+        this.#senderLength,
+      );
       if (length < 0) {
         const errno = libc.errno();
         if (errno === constants.errno.EAGAIN) return 'again';
@@ -126,6 +153,15 @@ const listeners = new Set<() => void>();
 
 function onSigio(): void {
   for (const listener of [...listeners]) listener();
+}
+
+/** One of the classic packet filter's; `skip` counts the instructions that are left out where the test fails. */
+function instruction(code: number, skip: number, value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  writeU16.call(bytes, code);
+  bytes[3] = skip;
+  writeU32.call(bytes, value, 4);
+  return bytes;
 }
 
 function setOption(fd: number, level: number, option: number, value: number): number {
