@@ -5,7 +5,7 @@
 import type { CommandEntry } from '../core/types.ts';
 
 export interface StateMachine<Result> {
-  /** Called once for each committed command, in log order. Must not throw for any payload: refusals are results. */
+  /** Called once for each committed command, in log order. Refusals are results; a throw stops the replica for good. */
   apply(entry: CommandEntry): Result;
   snapshot(): Uint8Array;
   /** Replaces the whole state. Throws for bytes it did not write. */

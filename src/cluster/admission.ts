@@ -7,7 +7,7 @@ import { createPublicKey, verify } from 'node:crypto';
 import type { Caller } from '../../raft/transport/session.ts';
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 import type { ClusterTime } from '../subnet/lease.ts';
-import { nodeIdOf } from '../subnet/member.ts';
+import { type Member, nodeIdOf } from '../subnet/member.ts';
 import type { ClusterState } from '../subnet/state.ts';
 import { checkToken, secretMatches } from '../subnet/token.ts';
 import { issue } from './certificate-authority.ts';
@@ -71,6 +71,8 @@ function check(parts: AdmissionParts, request: JoinRequest, caller: Caller): Ref
   if (!secretMatches(checked.token, request.secret)) return wrongSecret(request.tokenId);
   if (!provesPossession(request, caller)) return noProof();
   if (request.role === 'voter' && checked.token.role !== 'voter') return learnersOnly(request.tokenId);
+  const holder = [...parts.state.members.values()].find((member) => member.address === request.address);
+  if (holder !== undefined && holder.publicKey !== request.publicKey) return addressTaken(holder);
   if (caller.remoteAddress !== request.address) return otherAddress(request, caller);
   return null;
 }
@@ -136,6 +138,15 @@ function learnersOnly(tokenId: string): Refusal {
     EXIT.refused,
     `Token ${tokenId} admits learners only, and the host asked for --voter.`,
     'Use a token of "tsflannel token create --role voter", or join without --voter.',
+  );
+}
+
+function addressTaken({ name, address }: Member): Refusal {
+  return refuse(
+    'address-taken',
+    EXIT.conflict,
+    `The address ${address} is that of member ${name}.`,
+    'Give this host an address of its own with --iface or --public-ip, or run "tsflannel leave" on the other first.',
   );
 }
 

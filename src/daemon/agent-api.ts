@@ -24,7 +24,7 @@ import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { isReached, type WaitTarget } from '../observe/health.ts';
 import { buildStatus, type Status } from '../observe/status.ts';
 import type { CommandResult, CommandResultKind } from '../subnet/command-result.ts';
-import type { ClusterState } from '../subnet/state.ts';
+import { type ClusterState, memberByReplica } from '../subnet/state.ts';
 import { hashSecret, type Token } from '../subnet/token.ts';
 import { type FactSources, gatherFacts, nodeRef, wallClock } from './facts.ts';
 import { leaveCluster } from './leave.ts';
@@ -59,9 +59,13 @@ export function agentApi(parts: ApiParts): AgentApi {
     leases: async () => local(leaseEntries(replica(), state())),
     routes: async () => routeEntries(parts.sources()),
     configGet: async () => local({ revision: state().configRevision, config: state().config }),
-    tokenCreate: async (params, call) => await createToken(parts.sources(), replica(), params, call),
+    tokenCreate: async (params, call) => {
+      requireVoter(replica());
+      return await createToken(parts.sources(), replica(), params, call);
+    },
     tokenList: async () => local(tokenEntries(replica(), state())),
     tokenRevoke: async ({ id }, call) => {
+      requireVoter(replica());
       await change(replica(), { kind: 'token-revoke', tokenId: id }, 'token-revoked', call);
       return { id };
     },
@@ -105,6 +109,23 @@ function isKind<K extends CommandResultKind>(
   kind: K,
 ): result is CommandResult & { kind: K } {
   return result.kind === kind;
+}
+
+/** The leader would refuse it as well; here the sentence can name who may. Throws TsflannelError (exit 6). */
+function requireVoter(replica: Replica): void {
+  const { configuration } = replica.raft;
+  if (configuration.voters.includes(replica.id)) return;
+  const { state } = replica;
+  const names =
+    state === null ? [] : configuration.voters.flatMap((voter) => memberByReplica(state, voter)?.name ?? []);
+  throw new TsflannelError(
+    refuse(
+      'not-a-voter',
+      EXIT.refused,
+      'This host does not vote, and only voters change the cluster.',
+      `Run the command on ${names.join(' or ') || 'a voter'}.`,
+    ),
+  );
 }
 
 async function createToken(

@@ -89,8 +89,8 @@ async function found(
 ): Promise<Running<InitReady>> {
   const { dataDir } = options;
   workplace.watcher.require();
-  await workplace.checkConflicts(options.network);
   const identity = stored ?? createIdentity();
+  await workplace.checkConflicts(options.network, identity.nodeId);
   const clusterId = randomBytes(16).toString('hex');
   const names = { clusterId, epoch: FIRST_EPOCH, nodeId: identity.nodeId, replicaId: FIRST_REPLICA };
   const authority = await foundAuthority({ publicKey: identity.publicKey.toString('base64'), names });

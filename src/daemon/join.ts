@@ -3,7 +3,7 @@
  * id, before anything that the cluster can see, so that a repetition is the same join; a refusal takes everything back,
  * in the cluster too. On a host that is a member already it only runs the agent.
  */
-import { randomUUID } from 'node:crypto';
+import { randomUUID, X509Certificate } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EMPTY_STATE } from '../../raft/core/bootstrap.ts';
@@ -20,7 +20,7 @@ import { createIdentity, type Identity, loadIdentity, saveIdentity } from '../cl
 import { joinCluster, NO_ANSWER } from '../cluster/join.ts';
 import type { Replica } from '../cluster/replica.ts';
 import type { JoinAnswer } from '../cluster/rpc.ts';
-import { type JoinToken, parseToken } from '../cluster/token.ts';
+import { certificateDigest, type JoinToken, parseToken } from '../cluster/token.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import { dataFiles } from './directories.ts';
@@ -43,6 +43,7 @@ export async function joinExisting(options: JoinOptions): Promise<Running<Ready>
     const file = await loadClusterFile(options.dataDir);
     const stored = await loadIdentity(options.dataDir);
     if (file?.state === 'member' && stored !== null) {
+      if (!isOfCluster(token, file)) throw new TsflannelError(otherCluster(file.clusterId, options.dataDir));
       const agent = await startMember(workplace, stored, file);
       return running(agent, async () => readyFacts(agent, workplace));
     }
@@ -173,6 +174,19 @@ function isFinal(error: unknown): boolean {
   if (!(error instanceof TsflannelError)) return false;
   const { code, exitCode } = error.refusal;
   return exitCode !== EXIT.noQuorum && code !== NO_ANSWER;
+}
+
+function isOfCluster({ caDigest }: JoinToken, { caCert }: Membership): boolean {
+  return certificateDigest(new X509Certificate(caCert).raw) === caDigest;
+}
+
+function otherCluster(clusterId: string, dataDir: string): Refusal {
+  return refuse(
+    'in-another-cluster',
+    EXIT.conflict,
+    `This host is a member of another cluster, ${clusterId}, by its data directory ${dataDir}.`,
+    'Run "tsflannel leave" first, or give another --data-dir.',
+  );
 }
 
 function notAToken(): Refusal {

@@ -24,6 +24,7 @@ export async function requestLease(
 ): Promise<Refusal | null> {
   const state = await stateWithSelf(identity, replica, signal);
   workplace.watcher.require();
+  await workplace.checkConflicts(state.config, identity.nodeId);
   const self = describeSelf(workplace.options, identity.nodeId, workplace.watcher.selection, state.config);
   if (self === null) throw new TypeError('the interface went away');
   const { result } = await replica.propose(

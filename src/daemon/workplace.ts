@@ -5,6 +5,8 @@
  */
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { tunnelled } from '../backend/backend.ts';
+import { vtepMac } from '../backend/vxlan.ts';
 import type { StartOptions } from '../cli/launcher.ts';
 import {
   type AgentOptions,
@@ -13,13 +15,17 @@ import {
   resolveAgentOptions,
   writeAgentOptions,
 } from '../config/agent-options.ts';
-import type { NetworkConfig } from '../config/network-config.ts';
+import type { BackendConfig, NetworkConfig } from '../config/network-config.ts';
+import type { ActualState } from '../dataplane/kernel.ts';
 import { networkConflicts } from '../dataplane/network-conflicts.ts';
-import { TsflannelError } from '../errors.ts';
+import { isAdoptable } from '../dataplane/ownership.ts';
+import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import { HostFirewall } from '../firewall/host-firewall.ts';
 import type { Ip } from '../net/ip.ts';
+import type { Mac } from '../net/mac.ts';
 import { NetlinkKernel } from '../netlink/kernel.ts';
+import type { NodeId } from '../subnet/lease.ts';
 import { dataFiles, foundFile } from './directories.ts';
 import { HostWatcher } from './host-watcher.ts';
 import { type DirectoryLock, lockDirectory } from './lock.ts';
@@ -36,8 +42,8 @@ export interface Workplace {
   readonly lock: DirectoryLock;
   /** Stores what was given, for the starts that give nothing. */
   saveOptions(): Promise<void>;
-  /** Throws TsflannelError (exit 7) when something on this host stands in the way of the network. */
-  checkConflicts(config: NetworkConfig): Promise<void>;
+  /** Throws TsflannelError (exit 7) when something on this host stands in the way of the network or its device. */
+  checkConflicts(config: NetworkConfig, nodeId: NodeId): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -89,10 +95,12 @@ async function equip(
     previous: await readPreviousSubnets(files.leaseCache, options.subnetFile, addresses),
     lock,
     saveOptions: () => writeAgentOptions(path, withInterface(given, watcher)),
-    checkConflicts: async (config) => {
+    checkConflicts: async (config, nodeId) => {
       if (config.Network === undefined) return;
-      const { conflict, warnings } = networkConflicts(config.Network, await kernel.read());
-      if (conflict !== null) throw new TsflannelError(conflict);
+      const actual = await kernel.read();
+      const { conflict, warnings } = networkConflicts(config.Network, actual);
+      const refusal = conflict ?? deviceConflict(config.Backend, vtepMac(nodeId), actual);
+      if (refusal !== null) throw new TsflannelError(refusal);
       for (const { code, text, fix } of warnings) log.warn(code, text, { fix });
     },
     close: async () => {
@@ -107,4 +115,18 @@ async function equip(
 function withInterface(given: RawAgentOptions, { selection }: HostWatcher): RawAgentOptions {
   const isNamed = given.iface ?? given['iface-regex'] ?? given['iface-can-reach'] ?? given['public-ip'];
   return isNamed !== undefined || selection === null ? given : { ...given, iface: [selection.host.iface] };
+}
+
+/** A device of somebody else with the name that ours has; flanneld makes one. */
+function deviceConflict(backend: BackendConfig, mac: Mac, { links }: ActualState): Refusal | null {
+  if (!tunnelled(backend)) return null;
+  const name = `flannel.${backend.VNI}`;
+  const holder = links.find((link) => link.name === name);
+  if (holder === undefined || isAdoptable(holder, mac)) return null;
+  return refuse(
+    'device-in-use',
+    EXIT.conflict,
+    `Interface ${name} is there already and is not ours.`,
+    `Stop what made it (flanneld?) and run "ip link delete ${name}", or give the network another "VNI".`,
+  );
 }
