@@ -7,7 +7,7 @@
  * The state machine is the caller's choice: it is run on every replica and its snapshots are compared byte for byte.
  */
 
-import { InvariantError } from '../core/types.ts';
+import { type EntryId, InvariantError } from '../core/types.ts';
 import type { StateMachine } from '../runtime/state-machine.ts';
 import { SimulatedCluster } from './cluster.ts';
 import { check, ViolationError } from './facts.ts';
@@ -122,13 +122,13 @@ class Simulation {
     });
   }
 
-  /** The index that the command stands at, or null when it was refused. */
-  #propose(target: SimulatedReplica): number | null {
+  /** Where the command stands, or null when it was refused. */
+  #propose(target: SimulatedReplica): EntryId | null {
     const command = this.#options.command ?? RegisterMachine.command;
     const result = target.propose(command(this.#client, this.#proposals++));
     if (result?.kind !== 'appended') return null;
     this.#cluster.trace(`propose ${target.id} ${result.id.index}@${result.id.term}`);
-    return result.id.index;
+    return result.id;
   }
 
   #livenessPhase(): void {
@@ -138,12 +138,13 @@ class Simulation {
     this.#within(CONVERGENCE_MS, 'a membership change comes to its end', () => {
       return this.#ruler()?.status?.configuration.outgoing.length === 0;
     });
-    let written: number | null = null;
+    let written: EntryId | null = null;
     this.#within(CONVERGENCE_MS, 'a new write commits and reaches everybody', () => {
       const ruler = this.#ruler();
       if (ruler === null) return false;
-      written ??= this.#propose(ruler);
-      return written !== null && this.#isEverywhere(ruler, written);
+      // The leader may still have had its own removal to commit: what it took last may be lost with it.
+      if (written?.term !== ruler.status?.term) written = this.#propose(ruler);
+      return written !== null && this.#isEverywhere(ruler, written.index);
     });
     const ruler = this.#ruler();
     check(ruler !== null, 'a leader stays', () => 'the leader went away without a fault');
