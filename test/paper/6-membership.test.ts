@@ -222,6 +222,13 @@ test('a removed server that does not know it disturbs nobody', () => {
   for (const n of [1, 2, 3]) expect(network.status(n)).toMatchObject({ term, leader });
 });
 
+test('a late answer of a removed server does not depose the leader, whatever its term', () => {
+  const leader = settled();
+  leader.receive({ kind: 'heartbeat-response', from: 4, term: 99, sequence: 1, lastIndex: i(2) });
+  leader.receive({ kind: 'vote-response', from: 4, term: 99, granted: false });
+  expect(leader.core.status).toMatchObject({ role: 'leader', term: 2 });
+});
+
 // Thesis 4.2.2: "a server that is not part of its own latest configuration should still start new elections, as it might
 // still be needed until the C_new entry is committed."
 test('a voter that its own log removes is elected when it alone holds that entry', () => {
@@ -243,7 +250,8 @@ test('a voter that its own log removes is elected when it alone holds that entry
 
 describe('a change is refused', () => {
   test('before the leader has committed in its own term', () => {
-    const leader = Solo.leader();
+    const disk = diskOf([1], THREE);
+    const leader = Solo.leader({ ...disk, hardState: { ...disk.hardState, commit: i(1) } });
     expect(change(leader, [1, 2])).toEqual({ kind: 'in-progress' });
     leader.receive(accepted(2, 2));
     expect(change(leader, [1, 2]).kind).toBe('appended');

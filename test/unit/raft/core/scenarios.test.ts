@@ -174,6 +174,27 @@ describe('durability', () => {
     expect(solo.of('vote-request')).toEqual([]);
   });
 
+  test('the write of something else does not make the own vote count', () => {
+    const solo = new Solo(diskOf([1], THREE));
+    solo.holdsDisk = true;
+    solo.receive({
+      kind: 'append-request',
+      from: 2,
+      term: 1,
+      prev: at(1, 1),
+      entries: [command(1, 2)],
+      commit: i(0),
+    });
+    solo.campaign();
+    const [entry, vote] = solo.held.splice(0);
+    expect([entry?.hardState.vote, vote?.hardState.vote]).toEqual([null, 1]);
+    solo.core.persisted(1, solo.now);
+    solo.receive({ kind: 'vote-response', from: 2, term: 2, granted: true });
+    expect(solo.core.status.role).toBe('candidate');
+    solo.core.persisted(2, solo.now);
+    expect(solo.core.status.role).toBe('leader');
+  });
+
   test('an acknowledgement never leaves when its entries were replaced before they were written', () => {
     const solo = new Solo(diskOf([1], THREE));
     const { core } = solo;
