@@ -4,10 +4,14 @@
  *
  * Dates drive renewal and warnings only; who is a member is decided by the replicated records (see authority).
  */
-import 'reflect-metadata';
 import { createPrivateKey, createPublicKey, type KeyObject, webcrypto } from 'node:crypto';
-import * as x509 from '@peculiar/x509';
+import { createRequire } from 'node:module';
 import type { CaRequest, CaResponse, CertificateNames, IssueRequest } from './certificate-authority.ts';
+
+// Its CommonJS build is one file, its ES modules are hundreds: the time to load them is most of a join.
+const require = createRequire(import.meta.url);
+require('reflect-metadata');
+const x509: typeof import('@peculiar/x509') = require('@peculiar/x509');
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const CA_LIFETIME_MS = 20 * 365 * DAY_MS;
