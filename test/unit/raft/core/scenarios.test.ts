@@ -174,6 +174,19 @@ describe('durability', () => {
     expect(solo.of('vote-request')).toEqual([]);
   });
 
+  test('the commit hint never points beyond what the disk was given', () => {
+    const solo = new Solo(diskOf([1], THREE));
+    const [to, from] = THREE.voters;
+    if (to === undefined || from === undefined) throw new Error('three voters');
+    const entries = [command(1, 2)];
+    const term = toTerm(1);
+    solo.core.step({ kind: 'append-request', from, to, term, prev: at(1, 1), entries, commit: i(2) }, 0);
+    expect(solo.core.status.commit).toBe(2);
+    expect(solo.core.hardState).toEqual({ term: 1, vote: null, commit: 1 });
+    solo.drain();
+    expect(solo.core.hardState.commit).toBe(2);
+  });
+
   test('the write of something else does not make the own vote count', () => {
     const solo = new Solo(diskOf([1], THREE));
     solo.holdsDisk = true;
