@@ -89,6 +89,7 @@ async function found(
 ): Promise<Running<InitReady>> {
   const { dataDir } = options;
   workplace.watcher.require();
+  await workplace.firewall.check();
   const identity = stored ?? createIdentity();
   await workplace.checkConflicts(options.network, identity.nodeId);
   const clusterId = randomBytes(16).toString('hex');

@@ -64,6 +64,7 @@ async function enter(
 ): Promise<Running<Ready>> {
   const { dataDir } = options;
   workplace.watcher.require();
+  await workplace.firewall.check();
   const identity = stored ?? createIdentity();
   const requestId = unfinished?.requestId ?? randomUUID();
   await saveIdentity(dataDir, identity);

@@ -22,6 +22,8 @@ export interface FirewallConfig {
 }
 
 export interface Firewall {
+  /** Throws TsflannelError when a tool is missing or does not work on this host. Changes nothing. */
+  check(): Promise<void>;
   /** Idempotent: reads what is there, changes only what differs, in one transaction a table; forwarding is turned on
    *  last, behind its guard. Resolves to whether it changed anything. Throws TsflannelError when a tool is missing or
    *  refuses. */

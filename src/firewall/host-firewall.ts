@@ -45,6 +45,11 @@ export class HostFirewall implements Firewall {
     this.#iptables = new Iptables(run);
   }
 
+  async check(): Promise<void> {
+    await this.#nftables.check();
+    await this.#iptables.read();
+  }
+
   apply(config: FirewallConfig): Promise<boolean> {
     return this.#next(() => this.#apply(config));
   }

@@ -28,6 +28,11 @@ export class Nftables {
     return true;
   }
 
+  /** Throws TsflannelError where nft does not run. */
+  async check(): Promise<void> {
+    await output(this.#exec, ['nft', 'list', 'tables']);
+  }
+
   async remove(): Promise<void> {
     await output(this.#exec, ['nft', '-f', '-'], DROP_TABLE);
   }
