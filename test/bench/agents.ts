@@ -87,7 +87,7 @@ async function measureJoins(cluster: Cluster, joiner: Agent): Promise<Joins> {
     joins.push(await timed(() => joiner.join(cluster.token, [first.host.address])));
     const arrivals = await Promise.all(monitors.map((monitor) => arrival(monitor, joiner.subnet, started)));
     routed.push(Math.max(...arrivals) - started);
-    const committed = committedAt(leader.program, joiner.subnet, started);
+    const committed = committedAt(leader.program, started);
     if (committed !== undefined) latencies.push(Math.max(...arrivals) - committed);
     await joiner.json(['leave', '--yes']);
   }
@@ -105,11 +105,12 @@ function arrival(monitor: Program, subnet: string, notBefore: number): Promise<n
   }, `a route to ${subnet}`);
 }
 
-function committedAt(leader: Program, subnet: string, notBefore: number): number | undefined {
-  for (const line of leader.stderr.split('\n').filter((text) => text.includes('"lease-committed"'))) {
-    const { time, subnet: committed }: { time: string; subnet: string } = JSON.parse(line);
+/** When the leader applied the command that granted a lease, by its own log. */
+function committedAt(leader: Program, notBefore: number): number | undefined {
+  for (const line of leader.stderr.split('\n').filter((text) => text.includes('"command-applied"'))) {
+    const { time, text }: { time: string; text: string } = JSON.parse(line);
     const at = Date.parse(time);
-    if (committed === subnet && at >= notBefore) return at;
+    if (text.includes('acquired') && at >= notBefore) return at;
   }
   return undefined;
 }

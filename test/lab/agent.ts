@@ -208,9 +208,17 @@ export class Agent {
     });
   }
 
-  /** The one document that init and join print when they are ready. */
-  #document<T>(program: Program): Promise<T> {
-    return program.until<T>(() => parseWhole(program.stdout), 'it was ready', 90_000);
+  /** The one document that init, join and agent print when they are ready; a refusal is one, too, and rejects. */
+  async #document<T extends object>(program: Program): Promise<T> {
+    const document = await program.until<T | Failure>(
+      () => parseWhole(program.stdout),
+      'it was ready',
+      90_000,
+    );
+    if (!('error' in document)) return document;
+    throw new Error(
+      `${this.host.name} was refused: ${document.error.text} ${document.error.fix}${program.tail()}`,
+    );
   }
 }
 

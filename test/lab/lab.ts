@@ -194,6 +194,14 @@ export class Lab implements AsyncDisposable {
     recordNamespace(this.directory, namespace.netns);
     await run(['ip', 'netns', 'add', namespace.netns]);
     this.#namespaces.push(namespace);
+    // Without this the kernel adds IPv6 addresses a second or two late, in the middle of what a test watches. A
+    // kernel without IPv6 has no such setting, and no need of it.
+    await namespace.tryRun([
+      'sysctl',
+      '-qw',
+      'net.ipv6.conf.default.accept_dad=0',
+      'net.ipv6.conf.all.accept_dad=0',
+    ]);
     await namespace.configure(['link set lo up']);
     return namespace;
   }

@@ -119,7 +119,7 @@ export class KernelWatch {
 
   private constructor(namespace: Namespace, objects: readonly string[]) {
     this.#namespace = namespace;
-    this.#program = namespace.start(['ip', 'monitor', ...objects]);
+    this.#program = namespace.start(['ip', '-oneline', 'monitor', ...objects]);
   }
 
   static async start(
@@ -132,7 +132,8 @@ export class KernelWatch {
     return watch;
   }
 
-  /** Everything the kernel reported, the watch's own marks left out. */
+  /** Everything the kernel reported, but for the watch's own marks and the containers' ports on their bridge: those
+   *  report the doings of the bridge at times of its own. */
   async stop(): Promise<readonly string[]> {
     await this.#mark();
     await this.#program.stop();
@@ -140,7 +141,9 @@ export class KernelWatch {
   }
 
   #lines(): readonly string[] {
-    return this.#program.stdout.split('\n').filter((line) => line !== '' && !line.includes('table 64738'));
+    return this.#program.stdout
+      .split('\n')
+      .filter((line) => line !== '' && !line.includes('table 64738') && !line.includes(' master docker0 '));
   }
 
   /** The kernel reports some things up to a second after they happened: IPv6 addresses, states of a bridge's ports. */

@@ -141,6 +141,7 @@ describe('on a host of its own', () => {
   });
 
   test('no root, or root without the capability: 1', async () => {
+    const before = contents(agent.dataDir);
     const dropped = ['setpriv', '--bounding-set', '-net_admin', '--inh-caps', '-net_admin'];
     const init = agent.commandLine(['init', '--json']);
     const { code, stdout } = await host.tryRun([...dropped, ...init], { env: agent.env });
@@ -148,7 +149,7 @@ describe('on a host of its own', () => {
     const user = ['setpriv', '--reuid', '65534', '--clear-groups'];
     const asUser = await host.tryRun([...user, ...init], { env: agent.env });
     expect([asUser.code, asUser.stdout]).toEqual([1, expect.stringMatching(/root/)]);
-    expect(existsSync(agent.dataDir)).toBe(false);
+    expect(contents(agent.dataDir)).toEqual(before);
   });
 
   test('after all these refusals init works', async () => {
@@ -160,7 +161,7 @@ describe('on a host of its own', () => {
   /** Well-formed, of no cluster at hand. */
   async function someToken(): Promise<string> {
     const digest = createHash('sha256').update('no cluster').digest();
-    return `tsf1.${'0'.repeat(16)}.${digest.toString('base64url')}.${digest.toString('base64url')}`;
+    return `tsf1.${'0'.repeat(10)}.${digest.toString('base64url')}.${digest.toString('base64url')}`;
   }
 });
 
@@ -266,7 +267,17 @@ describe('beside a running cluster', () => {
   });
 
   test('two members with one address: 7', async () => {
-    await joinIsRefused(7, cluster.token, ['--public-ip', hosts.b.address, '--iface', 'eth0']);
+    const { b, c } = hosts;
+    await cluster.agent('b').kill();
+    await b.ip('link set eth0 down');
+    await c.ip(`address add ${b.address}/24 dev eth0`);
+    // The address is at another MAC now.
+    await hosts.a.ip('neighbour flush dev eth0');
+    expect(await joinIsRefused(7, cluster.token, ['--public-ip', b.address])).toContain(b.address);
+    await c.ip(`address delete ${b.address}/24 dev eth0`);
+    await b.ip('link set eth0 up');
+    await b.ip('route add default via 10.99.1.1');
+    await cluster.agent('b').agent();
   });
 
   test('the data directory of another cluster: 7', async () => {
