@@ -5,6 +5,7 @@
  * everything in place: the data plane does not need this process. Somebody who removes what is ours again and again
  * is answered at a bounded rate, and reported.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Cidr } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import { type Delta, delta } from './delta.ts';
@@ -105,8 +106,9 @@ export class Reconciler implements AsyncDisposable {
     return this.#last?.installed.has(dst) ?? false;
   }
 
-  /** The whole of it; the same again changes nothing. */
+  /** The whole of it; the same again costs nothing, and ends no pause before a retry. */
   setDesired(desired: DesiredState): void {
+    if (isDeepStrictEqual(desired, this.#desired)) return;
     this.#desired = desired;
     this.#relevance = new Relevance(desired);
     this.#retryMs = RETRY_MS_MIN;

@@ -87,6 +87,13 @@ describe('once it knows', () => {
     expect(kernel.reads).toBe(1);
   });
 
+  test('the same state again costs nothing', async () => {
+    await settled();
+    reconciler.setDesired(structuredClone(desired));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(kernel.reads).toBe(0);
+  });
+
   test('a lost route is back after one event, and counted', async () => {
     await settled();
     lose('10.5.12.0/24');
