@@ -129,7 +129,7 @@ export class Agent {
 
   /** Starts the agent in the foreground; resolves when it is ready. */
   async init(args: readonly string[] = [], options: RunOptions = {}): Promise<InitResult> {
-    return this.#document(this.start(['init', '--json', ...args], options));
+    return this.ready(this.start(['init', '--json', ...args], options));
   }
 
   async join(
@@ -138,12 +138,12 @@ export class Agent {
     args: readonly string[] = [],
     options: RunOptions = {},
   ): Promise<void> {
-    await this.#document(this.start(['join', token, ...addresses, '--json', ...args], options));
+    await this.ready(this.start(['join', token, ...addresses, '--json', ...args], options));
   }
 
   /** Starts an initialised host; resolves when it is ready. */
   async agent(args: readonly string[] = [], options: RunOptions = {}): Promise<void> {
-    await this.#document(this.start(['agent', '--json', ...args], options));
+    await this.ready(this.start(['agent', '--json', ...args], options));
   }
 
   /** Starts a command that stays, without waiting for anything. */
@@ -209,7 +209,7 @@ export class Agent {
   }
 
   /** The one document that init, join and agent print when they are ready; a refusal is one, too, and rejects. */
-  async #document<T extends object>(program: Program): Promise<T> {
+  async ready<T extends object>(program: Program): Promise<T> {
     const document = await program.until<T | Failure>(
       () => parseWhole(program.stdout),
       'it was ready',

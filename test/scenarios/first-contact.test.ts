@@ -59,17 +59,25 @@ describe('init and join', () => {
     await forget(a);
   });
 
-  test('of two that initialise at once and name each other, the higher address refuses', async () => {
+  test('of two that initialise at once and name each other, one refuses, and joins the other', async () => {
     const peers = ['--peers', `${hosts.a.address},${hosts.b.address}`];
-    const low = a.init(peers);
-    const high = b.refused(['init', ...peers], { timeoutMs: 30_000 });
-    const [result, error] = await Promise.all([low, high]);
-    expect(error.exitCode).toBe(7);
-    expect(existsSync(b.subnetFile)).toBe(false);
-    await b.join(result.token, [hosts.a.address]);
-    await routed([a, b]);
-    await forget(b);
-    await forget(a);
+    for (let round = 0; round < 5; round++) {
+      const pair = [a, b].map((agent) => ({ agent, program: agent.start(['init', ...peers, '--json']) }));
+      const settled = await Promise.allSettled(
+        pair.map(({ agent, program }) => agent.ready<InitResult>(program)),
+      );
+      const won = settled.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+      const lost = pair.filter((_, index) => settled[index]?.status === 'rejected');
+      expect([round, won.length, lost.length]).toEqual([round, 1, 1]);
+      for (const { agent, program } of lost) {
+        expect(await program.exited).toBe(7);
+        expect(existsSync(agent.subnetFile)).toBe(false);
+        const [first] = pair.filter((other) => other.agent !== agent);
+        await agent.join(won[0]?.token ?? '', [first?.agent.host.address ?? '']);
+      }
+      await routed([a, b]);
+      for (const agent of [a, b]) await forget(agent);
+    }
   });
 
   test('--detach returns when the agent is ready, and the agent goes on', async () => {
@@ -114,7 +122,7 @@ describe('init and join', () => {
     ];
     for (const { words, options } of ways) {
       const program = b.start([...words, '--json'], options);
-      await program.line(/\}\s*$/);
+      await b.ready(program);
       await routed([a, b]);
       const secret = token.split('.').at(-1) ?? token;
       expect([words, readFileSync(`/proc/${program.pid}/cmdline`, 'utf8').includes(secret)]).toEqual([

@@ -63,7 +63,7 @@ describe('an agent as a service', () => {
       ['setpriv', ...CAPABILITIES, ...c.commandLine(['join', token, `${hosts.a.address}:7001`, '--json'])],
       { env: c.env },
     );
-    await joiner.line(/\}\s*$/);
+    await c.ready(joiner);
     await routed([a, b, c]);
     const box = await containers(lab, [a, b, c]);
     expect(await ping(box('c'), box('a').address)).toMatchObject({ received: 1, ttl: 62 });
