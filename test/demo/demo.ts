@@ -39,9 +39,10 @@ async function main(): Promise<number> {
   return 3;
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  process.stdout.write(`\nFAILED: ${error instanceof Error ? error.message : error}\n`);
-  process.exitCode = 1;
-}
+/** Ends at once: kept hosts are children of this process, which would wait for them. */
+process.exit(
+  await main().catch((error: unknown) => {
+    process.stdout.write(`\nFAILED: ${error instanceof Error ? error.message : error}\n`);
+    return 1;
+  }),
+);
