@@ -41,7 +41,7 @@ export function desired(
   };
   for (const peer of peers) {
     const path = paths.get(peer.nodeId);
-    if (path?.kind === 'direct') state.routes.push(directRoute(host, peer, src));
+    if (path?.kind === 'direct') state.routes.push(directRoute(host, peer));
     if (path?.kind !== 'vxlan' || device === null) continue;
     const tunnel = vxlanPeer(device, peer, src);
     state.routes.push(...tunnel.routes);

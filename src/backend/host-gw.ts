@@ -1,11 +1,10 @@
 /** The direct path: a route whose next hop is the peer itself, on one L2. Pure. */
 import type { Route } from '../dataplane/desired-state.ts';
 import { ROUTE_METRIC } from '../dataplane/ownership.ts';
-import type { Ip } from '../net/ip.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { Lease } from '../subnet/lease.ts';
 
-export function directRoute(host: HostFacts, peer: Lease, src: Ip): Route {
+export function directRoute(host: HostFacts, peer: Lease): Route {
   const { publicIp, linkMtu } = peer.attributes;
   return {
     dst: peer.subnet,
@@ -13,7 +12,8 @@ export function directRoute(host: HostFacts, peer: Lease, src: Ip): Route {
     via: publicIp,
     iface: host.iface,
     onlink: false,
-    src,
+    // None: this host is a hop, and its ICMP errors would come from there. A traceroute is to show the host's address.
+    src: null,
     // Hosts with unequal jumbo frames on one L2 lose every large packet silently otherwise.
     mtu: linkMtu < host.mtu ? linkMtu : null,
     metric: ROUTE_METRIC,

@@ -9,9 +9,10 @@ export const AGENT_OPTIONS_BYTES_MAX: number = 64 << 10;
 /** `--iface` and `--iface-regex` given that many times. */
 export const REPEATED_OPTIONS_MAX = 32;
 
-/** 24 bits; 0 is legal for the kernel but is what a device that takes any VNI has. */
+/** 0 is legal for the kernel but is what a device that takes any VNI has; with more digits the name of the device,
+ *  `flannel.<VNI>`, would not fit the kernel's 15 characters. */
 export const VNI_MIN = 1;
-export const VNI_MAX = 16_777_215;
+export const VNI_MAX = 9_999_999;
 export const PORT_MAX = 65_535;
 /** Every IPv4 host accepts 576 bytes (RFC 791); the kernel's devices end at 65535. */
 export const MTU_MIN = 576;

@@ -3,7 +3,9 @@
  * snapshots from whoever has one (the log, or the cache on disk) and goes on without either. One pass at a time;
  * whatever comes meanwhile is one more pass. Never asks the cluster anything and never removes what containers use.
  */
+
 import { containerMtu, desired, NOTHING_DESIRED, tunnelled } from '../backend/backend.ts';
+import { vxlanDeviceName } from '../backend/vxlan.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import type { DesiredState } from '../dataplane/desired-state.ts';
@@ -210,7 +212,7 @@ export class DataPlane implements AsyncDisposable {
       iface: host.iface,
       memberIps,
       vxlan: tunnelled(backend)
-        ? { device: `flannel.${backend.VNI}`, vni: backend.VNI, port: backend.Port }
+        ? { device: vxlanDeviceName(backend.VNI), vni: backend.VNI, port: backend.Port }
         : null,
       ipMasq: agent.ipMasq,
       randomFully: !agent.ipMasqFullyRandomDisable,

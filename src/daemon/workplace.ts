@@ -6,7 +6,7 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { tunnelled } from '../backend/backend.ts';
-import { vtepMac } from '../backend/vxlan.ts';
+import { vtepMac, vxlanDeviceName } from '../backend/vxlan.ts';
 import type { StartOptions } from '../cli/launcher.ts';
 import {
   type AgentOptions,
@@ -120,7 +120,7 @@ function withInterface(given: RawAgentOptions, { selection }: HostWatcher): RawA
 /** A device of somebody else with the name that ours has; flanneld makes one. */
 function deviceConflict(backend: BackendConfig, mac: Mac, { links }: ActualState): Refusal | null {
   if (!tunnelled(backend)) return null;
-  const name = `flannel.${backend.VNI}`;
+  const name = vxlanDeviceName(backend.VNI);
   const holder = links.find((link) => link.name === name);
   if (holder === undefined || isAdoptable(holder, mac)) return null;
   return refuse(

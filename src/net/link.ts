@@ -48,9 +48,3 @@ export interface RouteAnswer {
   readonly gateway: Ip | null;
   readonly src: Ip | null;
 }
-
-/** A default route of the main table. */
-export interface DefaultRoute {
-  readonly iface: string;
-  readonly metric: number;
-}

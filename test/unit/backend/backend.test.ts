@@ -41,7 +41,7 @@ describe('host-gw', () => {
       routes: [
         {
           ...{ dst: '10.5.2.0/24', type: 'unicast', via: '10.99.1.12', iface: 'eth0', onlink: false },
-          ...{ src: '10.5.1.0', mtu: null, metric: 6473 },
+          ...{ src: null, mtu: null, metric: 6473 },
         },
         {
           ...{ dst: '10.5.3.0/24', type: 'unicast', via: '10.5.3.0', iface: 'flannel.1', onlink: true },

@@ -251,9 +251,9 @@ describe('refuses what flannel leaves to the kernel', () => {
   it.each([
     [
       '{"Type":"vxlan","VNI":0}',
-      'error decoding VXLAN backend config: VNI must be between 1 and 16777215, not 0',
+      'error decoding VXLAN backend config: VNI must be between 1 and 9999999, not 0',
     ],
-    ['{"Type":"vxlan","VNI":16777216}', 'VNI must be between'],
+    ['{"Type":"vxlan","VNI":10000000}', 'VNI must be between'],
     ['{"Type":"vxlan","Port":65536}', 'Port must be between'],
     ['{"Type":"host-gw","Port":-1}', 'error decoding host-gw backend config: Port must be between'],
     ['{"Type":"vxlan","MTU":575}', 'MTU must be between 576 and 65535'],
