@@ -45,7 +45,7 @@ const source = (from: Namespace, to: Container | Host): Promise<string | null> =
 /** The same for a program that is bound to an address of its own. */
 async function sourceBound(from: Host, localAddress: string, to: Container): Promise<string> {
   const client = `require('net').connect(${JSON.stringify({ host: to.address, port: PORT, localAddress })}).pipe(process.stdout)`;
-  return (await from.run([process.execPath, '-e', client])).trim();
+  return (await from.run([process.execPath, '-e', client], { timeoutMs: 15_000 })).trim();
 }
 
 /** A packet that is dropped is only ever seen not to arrive. */
@@ -68,7 +68,7 @@ async function vxlanReceived(
   const send = `const s = require('dgram').createSocket('udp4'); let n = ${headers.length + 1};
     for (const h of process.argv.slice(1)) s.send(Buffer.from(h, 'hex'), 8472, '${to.address}', () => --n || s.close());`;
   await from.run([process.execPath, '-e', send, ...headers, last]);
-  await receiver.line(new RegExp(`^got ${last}$`));
+  await receiver.line(new RegExp(`^got ${last}$`), 15_000);
   await receiver.stop();
   return headers.filter((header) => receiver.stdout.includes(`got ${header}\n`));
 }
