@@ -2,13 +2,13 @@
  * The firewall with the engine that is installed, started as the user starts it: two hosts with hand-made routes, their
  * engines with --bip and --mtu, and an outsider on the same L2 that routes to both leases.
  */
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { firewallOn, labConfig } from '../lab/firewall/lab-firewall.ts';
 import type { Host, Lab } from '../lab/lab.ts';
 import type { Namespace } from '../lab/namespace.ts';
 import { connectTcp, listenTcp, ping, traceroute } from '../lab/probes.ts';
 import { useLab } from '../lab/use-lab.ts';
-import { type DockerContainer, type Engine, startEngine } from '../support/docker-engine.ts';
+import { type DockerContainer, type Engine, startEngine, sweepCgroups } from '../support/docker-engine.ts';
 
 const MEMBERS = ['10.99.1.11', '10.99.1.12'];
 const PORT = 8080;
@@ -46,6 +46,8 @@ describe.each(VARIANTS)('$name', ({ first, engineMasq, ipMasq }) => {
   let a: Side;
   let b: Side;
 
+  // The last hook to run, as the first that is made.
+  afterAll(sweepCgroups);
   useLab(async (lab) => {
     const hosts = await makeHosts(lab);
     outsider = hosts.outsider;

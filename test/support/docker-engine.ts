@@ -10,7 +10,6 @@ import {
   closeSync,
   constants,
   copyFileSync,
-  existsSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -25,7 +24,6 @@ import { eventually } from '../lab/eventually.ts';
 import { Namespace } from '../lab/namespace.ts';
 
 const START_TIMEOUT_MS = 60_000;
-const CGROUPS = '/sys/fs/cgroup';
 const CGROUP_PREFIX = 'tsflannel-lab-';
 /** What a test or a user calls in a container. */
 const APPLETS = ['sh', 'cat', 'echo', 'httpd', 'ip', 'nc', 'ping', 'sleep', 'traceroute', 'true', 'wget'];
@@ -196,9 +194,11 @@ function isExecutable(path: string): boolean {
 
 /** An engine that was killed leaves its containers' cgroups behind, empty. Those of engines that run are refused. */
 export function sweepCgroups(): void {
-  if (!existsSync(CGROUPS)) return;
-  for (const name of readdirSync(CGROUPS).filter((entry) => entry.startsWith(CGROUP_PREFIX)))
-    removeCgroup(join(CGROUPS, name));
+  // Of its own or beside the old ones: whoever started this machine has decided where it is.
+  const [, root] = /^\S+ (\S+) cgroup2 /m.exec(readFileSync('/proc/self/mounts', 'utf8')) ?? [];
+  if (root === undefined) return;
+  for (const name of readdirSync(root).filter((entry) => entry.startsWith(CGROUP_PREFIX)))
+    removeCgroup(join(root, name));
 }
 
 function removeCgroup(path: string): void {
