@@ -133,19 +133,22 @@ async function withSession<T>(
   const attemptSignal = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]);
   const verify = (_leaf: X509Certificate, ca: X509Certificate | null): boolean =>
     ca !== null && certificateDigest(ca.raw) === parameters.token.caDigest;
+  let session: AnonymousSession;
   try {
     const { localAddress } = parameters;
-    const session = await connectAnonymous(endpoint, { verify, signal: attemptSignal, localAddress });
-    try {
-      return await use(session, attemptSignal);
-    } finally {
-      await session.close();
-    }
+    session = await connectAnonymous(endpoint, { verify, signal: attemptSignal, localAddress });
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
     if (error.code === 'untrusted') return { kind: 'final', refusal: otherCluster(endpoint) };
-    if (error.code !== 'unreachable') return unclear(endpoint);
     return { kind: 'again', refusal: nobodyListens([endpoint]) };
+  }
+  try {
+    return await use(session, attemptSignal);
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    return unclear(endpoint);
+  } finally {
+    session.close();
   }
 }
 

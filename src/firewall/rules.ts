@@ -82,7 +82,8 @@ function block(head: string, lines: readonly string[]): string {
 
 /**
  * What FORWARD_CHAIN holds. Member by member is walked by new connections only, and only where neither end is in the
- * network; the third rule is what lets their answers through where no engine accepts them.
+ * network. Where no engine accepts them, the third rule lets the answers to them through, and the fourth what comes back to
+ * our containers: the ICMP errors of a hop, which come from a member's address, too.
  */
 export function forwardChainRules(config: FirewallConfig): readonly string[] {
   const { network, subnet } = config;
@@ -90,6 +91,7 @@ export function forwardChainRules(config: FirewallConfig): readonly string[] {
     `-s ${network} -d ${subnet} -j ACCEPT`,
     `-s ${subnet} -d ${network} -j ACCEPT`,
     `-m conntrack --ctstate RELATED,ESTABLISHED --ctorigdst ${subnet} -j ACCEPT`,
+    `-d ${subnet} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
     '-m conntrack ! --ctstate NEW -j RETURN',
     ...sortedMembers(config).map((ip) => `-s ${ip}/32 -d ${subnet} -j ACCEPT`),
   ].map((rule) => `-A ${FORWARD_CHAIN} ${rule}`);

@@ -6,7 +6,7 @@ import {
   networkConfigFromOptions,
   supported,
 } from '../../config/network-config.ts';
-import { TsflannelError } from '../../errors.ts';
+import { type Refusal, TsflannelError } from '../../errors.ts';
 import {
   BACKEND,
   CONFIG_FILE,
@@ -37,10 +37,17 @@ async function readNetwork({ given }: Context): Promise<NetworkConfig> {
   const path = given.get(CONFIG_FILE);
   const file = path === undefined ? undefined : await readInputFile(path, CONFIG_BYTES_MAX);
   const result = networkConfigFromOptions(networkOptions(given), file);
-  if (!result.ok) throw new TsflannelError(result.refusal);
+  const fail = (refusal: Refusal): TsflannelError =>
+    new TsflannelError(path === undefined ? refusal : ofFile(path, refusal));
+  if (!result.ok) throw fail(result.refusal);
   const refusal = supported(result.config);
-  if (refusal !== null) throw new TsflannelError(refusal);
+  if (refusal !== null) throw fail(refusal);
   return result.config;
+}
+
+/** The texts are flannel's and name no file. */
+function ofFile(path: string, refusal: Refusal): Refusal {
+  return { ...refusal, text: `${path}: ${refusal.text}` };
 }
 
 function networkOptions(given: Given): NetworkOptions {

@@ -77,6 +77,7 @@ describe('the iptables chain', () => {
         "-A TSFLANNEL-FORWARD -s 10.5.0.0/16 -d 10.5.1.0/24 -j ACCEPT",
         "-A TSFLANNEL-FORWARD -s 10.5.1.0/24 -d 10.5.0.0/16 -j ACCEPT",
         "-A TSFLANNEL-FORWARD -m conntrack --ctstate RELATED,ESTABLISHED --ctorigdst 10.5.1.0/24 -j ACCEPT",
+        "-A TSFLANNEL-FORWARD -d 10.5.1.0/24 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         "-A TSFLANNEL-FORWARD -m conntrack ! --ctstate NEW -j RETURN",
         "-A TSFLANNEL-FORWARD -s 192.0.2.11/32 -d 10.5.1.0/24 -j ACCEPT",
         "-A TSFLANNEL-FORWARD -s 192.0.2.12/32 -d 10.5.1.0/24 -j ACCEPT",
