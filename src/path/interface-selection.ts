@@ -104,7 +104,8 @@ function find(wish: InterfaceWish, facts: InterfaceFacts): Hit | Refusal {
 /** Without flags: where the cluster is, and the default route only where nothing says where that is. */
 function byItself(wish: InterfaceWish, facts: InterfaceFacts): Hit | Refusal {
   if (wish.joins !== null) {
-    const hit = byAnswer(facts.wayToJoined);
+    // An address of this host itself is a mistake that the join finds out, not a missing interface.
+    const hit = byAnswer(facts.wayToJoined) ?? byOwnIp(wish.joins, facts);
     return hit ?? noInterface(`No route of this host leads to ${wish.joins}.`, NAME_ONE);
   }
   for (const peer of wish.peers) {
