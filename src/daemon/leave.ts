@@ -3,6 +3,7 @@
  * back and takes the host out of the log. The kernel is cleaned by the command line once the agent has stopped.
  */
 import { readdir } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Replica } from '../cluster/replica.ts';
 import type { Left } from '../control/answers.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
@@ -14,7 +15,7 @@ export async function leaveCluster(
   yes: boolean,
   signal: AbortSignal,
 ): Promise<Left> {
-  const refusal = (await containersRefusal(yes)) ?? quorumRefusal(sources, replica);
+  const refusal = (await containersRefusal(yes)) ?? (await quorumRefusal(sources, replica, signal));
   if (refusal !== null) throw new TsflannelError(refusal);
   const node = nodeRef(replica, sources.nodeId);
   const subnet = sources.dataPlane.snapshot?.own?.subnet ?? null;
@@ -24,9 +25,16 @@ export async function leaveCluster(
 }
 
 /** Null when the cluster can do without this host. */
-function quorumRefusal({ nodeId }: FactSources, replica: Replica): Refusal | null {
-  const { configuration, leader } = replica.raft;
-  if (leader === null) return replica.noQuorum();
+async function quorumRefusal(
+  { nodeId }: FactSources,
+  replica: Replica,
+  signal: AbortSignal,
+): Promise<Refusal | null> {
+  while (replica.raft.leader === null) {
+    if (signal.aborted) return replica.noQuorum();
+    await delay(POLL_MS, undefined, { signal }).catch(() => undefined); // the loop sees the abort
+  }
+  const { configuration } = replica.raft;
   if (replica.state?.members.size === 1) return lastMember();
   if (!configuration.voters.includes(replica.id)) return null;
   const others = configuration.voters.filter((voter) => voter !== replica.id);
@@ -52,6 +60,8 @@ function lastMember(): Refusal {
   );
 }
 
+/** Between looks for a leader: one that was just elected is known within a heartbeat. */
+const POLL_MS = 20;
 const BRIDGE_PORTS = '/sys/class/net/docker0/brif';
 
 /** Containers on Docker's bridge are on the lease. */
