@@ -1,8 +1,7 @@
 /**
- * Keeps the CA key where it belongs: a voter asks the leader for it, a host that does not vote deletes it. Losing the
- * race with a leader change costs a second, never a join: only the leader signs, and it waits until it has the key.
+ * Keeps the CA key where it belongs: a voter asks the other voters for it, a host that does not vote deletes it. A
+ * leader that does not have it yet admits nobody; the joiner asks again.
  */
-import { TransportError } from '../../raft/transport/errors.ts';
 import type { Log } from '../observe/log.ts';
 import { saveCaKey } from './cluster-file.ts';
 import type { Replica } from './replica.ts';
@@ -15,6 +14,7 @@ export class CaKeyKeeper implements Disposable {
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   #busy = false;
+  #stopped = false;
 
   constructor(replica: Replica, dataDir: string, log: Log) {
     this.#replica = replica;
@@ -26,19 +26,19 @@ export class CaKeyKeeper implements Disposable {
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
+    this.#stopped = true;
   }
 
   #wake(): void {
     const { voters, outgoing } = this.#replica.raft.configuration;
     const votes = voters.includes(this.#replica.id) || outgoing.includes(this.#replica.id);
     // An empty configuration is a replica that does not know yet, not one that must not vote.
-    if (this.#busy || voters.length === 0 || votes === (this.#replica.caKey !== null)) return;
+    if (this.#busy || this.#stopped || voters.length === 0 || votes === (this.#replica.caKey !== null))
+      return;
     this.#busy = true;
     this.#settle(votes)
       .catch((error: unknown) => {
-        const text = 'The CA key was not handed over.';
-        if (error instanceof TransportError) this.#log.debug('ca-key-waiting', text, { err: error });
-        else this.#log.error('ca-key-failed', text, { err: error });
+        this.#log.error('ca-key-failed', 'The CA key cannot be stored or deleted.', { err: error });
       })
       .finally(() => {
         this.#busy = false;
@@ -47,7 +47,7 @@ export class CaKeyKeeper implements Disposable {
 
   async #settle(votes: boolean): Promise<void> {
     const caKey = votes ? await this.#replica.fetchCaKey(AbortSignal.timeout(INTERVAL_MS)) : null;
-    if (votes && caKey === null) return;
+    if (this.#stopped || (votes && caKey === null)) return;
     await saveCaKey(this.#dataDir, caKey);
     this.#replica.setCaKey(caKey);
     this.#log.info(

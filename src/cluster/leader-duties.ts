@@ -4,6 +4,7 @@
  * cluster-time.ts do) and may be interrupted anywhere: the next leader sees the same state and goes on.
  */
 
+import { TsflannelError } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
 import { expiredLeases } from '../subnet/cluster-time.ts';
 import { desiredConfiguration } from '../subnet/fleet.ts';
@@ -32,9 +33,14 @@ export class LeaderDuties implements Disposable {
   #wake(): void {
     if (this.#busy || this.#replica.raft.role !== 'leader') return;
     this.#busy = true;
-    void this.#attend().finally(() => {
-      this.#busy = false;
-    });
+    void this.#attend()
+      .catch((error: unknown) => {
+        if (!(error instanceof TsflannelError)) throw error;
+        this.#log.error('leader-duty-refused', error.refusal.text, { fix: error.refusal.fix });
+      })
+      .finally(() => {
+        this.#busy = false;
+      });
   }
 
   async #attend(): Promise<void> {

@@ -10,7 +10,7 @@ import type { Cidr } from '../net/cidr.ts';
 import type { Log } from '../observe/log.ts';
 import { renewalDue } from '../subnet/cluster-time.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
-import type { LeaseAttributes, NodeId } from '../subnet/lease.ts';
+import type { ClusterTime, Lease, LeaseAttributes, NodeId } from '../subnet/lease.ts';
 import type { Member, MemberProfile } from '../subnet/member.ts';
 import { ownLease } from '../subnet/state.ts';
 import type { Proposal } from './proposer.ts';
@@ -41,11 +41,12 @@ export class LeaseHolder implements Disposable {
   readonly #options: LeaseHolderOptions;
   readonly #timer: NodeJS.Timeout;
   readonly #stop = new AbortController();
-  /** One id for all attempts at the same lease: an answer that was lost is found again. */
-  readonly #requestId = randomUUID();
+  /** One id until there is an answer: one that was lost is found again. */
+  #requestId: string = randomUUID();
   #busy = false;
   #refusal: Refusal | null = null;
   #warned: string | null = null;
+  #notBeforeMs = 0;
 
   constructor(options: LeaseHolderOptions) {
     this.#options = options;
@@ -66,7 +67,7 @@ export class LeaseHolder implements Disposable {
 
   /** Something changed: looks whether anything is to be done now. */
   wake(): void {
-    if (this.#busy || this.#stop.signal.aborted) return;
+    if (this.#busy || this.#stop.signal.aborted || performance.now() < this.#notBeforeMs) return;
     const proposal = this.#due();
     if (proposal === null) return;
     this.#busy = true;
@@ -81,23 +82,27 @@ export class LeaseHolder implements Disposable {
     const member = replica.state?.members.get(nodeId);
     if (replica.state === null || member === undefined || self === null) return null;
     const { profile, attributes } = self;
-    if (!sameProfile(member, profile)) return { kind: 'member-update', nodeId, ...profile };
     const lease = ownLease(replica.state, nodeId);
+    // Renewal first: nothing that is refused may cost the lease.
+    if (lease !== undefined && isRenewalDue(lease, replica.clusterTime, renewMarginMs)) {
+      return { kind: 'renew', nodeId, subnet: lease.subnet };
+    }
+    if (!sameProfile(member, profile)) return { kind: 'member-update', nodeId, ...profile };
     if (lease === undefined) {
       const previous = this.#options.previous();
       return { kind: 'acquire', requestId: this.#requestId, nodeId, attributes, wanted: null, previous };
     }
     this.#refusal = null;
-    if (!sameAttributes(lease.attributes, attributes))
-      return { kind: 'update-attributes', nodeId, attributes };
-    const due = lease.state === 'absent' || replica.clusterTime >= renewalDue(lease, renewMarginMs);
-    return due ? { kind: 'renew', nodeId, subnet: lease.subnet } : null;
+    return sameAttributes(lease.attributes, attributes)
+      ? null
+      : { kind: 'update-attributes', nodeId, attributes };
   }
 
   async #propose(proposal: Proposal): Promise<void> {
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ATTEMPT_MS)]);
     try {
       const { result } = await this.#options.replica.propose(proposal, signal);
+      this.#requestId = randomUUID();
       this.#report(proposal, result);
     } catch (error) {
       if (!(error instanceof TsflannelError)) throw error;
@@ -119,6 +124,8 @@ export class LeaseHolder implements Disposable {
         return;
       case 'refused':
         this.#warn('lease-refused', result.refusal, proposal);
+        // A refusal is an entry of the log like any other: at once again would be a loop through all disks.
+        this.#notBeforeMs = performance.now() + INTERVAL_MS;
         if (proposal.kind === 'acquire') this.#refusal = result.refusal;
         return;
       default:
@@ -132,6 +139,10 @@ export class LeaseHolder implements Disposable {
     this.#warned = text;
     this.#options.log.warn(event, text, { command: proposal.kind, fix });
   }
+}
+
+function isRenewalDue(lease: Lease, now: ClusterTime, marginMs: number): boolean {
+  return lease.state === 'absent' || now >= renewalDue(lease, marginMs);
 }
 
 function sameProfile(member: Member, profile: SelfDescription['profile']): boolean {

@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ReplicaId } from '../../raft/core/types.ts';
 import { TransportError } from '../../raft/transport/errors.ts';
+import { DecodeError } from '../config/strict-json.ts';
 import { TsflannelError } from '../errors.ts';
 import type { Command } from '../subnet/command.ts';
 import { encodeCommand } from '../subnet/command.ts';
@@ -76,7 +77,8 @@ async function forward(
     if (answer?.kind !== 'applied') return { kind: 'again' };
     return { kind: 'applied', index: answer.index, result: decodeResult(Buffer.from(answer.result)) };
   } catch (error) {
-    if (!(error instanceof TransportError)) throw error;
+    // A leader that is a version ahead may answer what this program cannot read; what it did arrives with the log.
+    if (!(error instanceof TransportError) && !(error instanceof DecodeError)) throw error;
     return { kind: 'again' };
   }
 }

@@ -5,11 +5,12 @@
  * Survives: a peer whose record has not arrived here yet (its certificate vouches for it), a removed peer that still
  * dials (its record is gone and its replica id retired), a CA key that comes later than the vote.
  */
-import { type KeyObject, X509Certificate } from 'node:crypto';
+import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import type { RaftStatus } from '../../raft/core/raft.ts';
 import type { Configuration, ReplicaId } from '../../raft/core/types.ts';
 import { RaftNode } from '../../raft/runtime/node.ts';
 import type { RaftStorage } from '../../raft/storage/storage.ts';
+import { TransportError } from '../../raft/transport/errors.ts';
 import { PeerTransport } from '../../raft/transport/peer-transport.ts';
 import type { Caller } from '../../raft/transport/session.ts';
 import type { Endpoint } from '../../raft/transport/transport.ts';
@@ -19,7 +20,7 @@ import type { NodeRef } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import type { Sender } from '../subnet/authority.ts';
 import { clusterTimeAt, observeStamp, type TimeAnchor } from '../subnet/cluster-time.ts';
-import { encodeCommand } from '../subnet/command.ts';
+import { type Command, decodeCommand, encodeCommand, UnknownCommandError } from '../subnet/command.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
 import { type ClusterTime, type NodeId, toClusterTime } from '../subnet/lease.ts';
 import { type ClusterState, isRetired, memberByReplica } from '../subnet/state.ts';
@@ -196,14 +197,35 @@ export class Replica implements AsyncDisposable {
     await this.#node.changeConfiguration(target);
   }
 
-  /** Asks the leader for the CA key; null when it has none to give now. */
+  /** Asks the other voters for the CA key, the leader first; null when none has it to give now. */
   async fetchCaKey(signal: AbortSignal): Promise<string | null> {
-    const { leader } = this.raft;
-    if (leader === null || leader === this.id) return null;
-    const answer = parseRpcAnswer(
-      await this.#transport.request(leader, encodeRpc({ method: 'ca-key' }), { signal }),
-    );
-    return answer?.kind === 'ca-key' ? answer.caKey : null;
+    const { leader, configuration } = this.raft;
+    const others = new Set([...(leader === null ? [] : [leader]), ...configuration.voters]);
+    others.delete(this.id);
+    for (const voter of others) {
+      const caKey = await this.#askForCaKey(voter, signal);
+      if (caKey !== null && this.#isOurCaKey(caKey)) return caKey;
+    }
+    return null;
+  }
+
+  async #askForCaKey(voter: ReplicaId, signal: AbortSignal): Promise<string | null> {
+    try {
+      const payload = await this.#transport.request(voter, encodeRpc({ method: 'ca-key' }), { signal });
+      const answer = parseRpcAnswer(payload);
+      return answer?.kind === 'ca-key' ? answer.caKey : null;
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      return null;
+    }
+  }
+
+  #isOurCaKey(caKey: string): boolean {
+    try {
+      return createPublicKey(caKey).equals(this.#caPublicKey);
+    } catch {
+      return false; // not a key
+    }
   }
 
   setCaKey(caKey: string | null): void {
@@ -283,7 +305,7 @@ export class Replica implements AsyncDisposable {
   }
 
   async #append(proposal: Proposal): Promise<Attempt> {
-    const outcome = await this.#node.propose(encodeCommand({ ...proposal, time: this.clusterTime }));
+    const outcome = await this.#node.propose(checkedBytes({ ...proposal, time: this.clusterTime }));
     if (outcome.kind !== 'applied') return { kind: 'again' };
     const { index, result } = outcome;
     this.#options.log.debug('command-applied', `A command is applied: ${result.kind}.`, { index });
@@ -412,6 +434,27 @@ export class Replica implements AsyncDisposable {
     if (member === undefined) return undefined;
     const role = this.raft.configuration.voters.includes(caller.replica) ? 'voter' : 'learner';
     return { nodeId: member.nodeId, role };
+  }
+}
+
+/**
+ * What no replica could read must not get into the log: it would stop all of them, again at every start. Throws
+ * TsflannelError for a command with a field that is too long or malformed, whoever it came from.
+ */
+function checkedBytes(command: Command): Uint8Array {
+  try {
+    const bytes = encodeCommand(command);
+    decodeCommand(bytes);
+    return bytes;
+  } catch (cause) {
+    if (!(cause instanceof UnknownCommandError) && !(cause instanceof RangeError)) throw cause;
+    const refusal = refuse(
+      'malformed-command',
+      EXIT.usage,
+      `The cluster does not take this ${command.kind}: one of its values is malformed or too long.`,
+      'Check the name, the addresses and the other options that were given.',
+    );
+    throw new TsflannelError(refusal, { cause });
   }
 }
 

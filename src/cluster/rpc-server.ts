@@ -5,7 +5,7 @@
  */
 import type { Caller } from '../../raft/transport/session.ts';
 import type { Refusal } from '../errors.ts';
-import { EXIT, refuse } from '../errors.ts';
+import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { authorize, type Sender } from '../subnet/authority.ts';
 import { type Command, decodeCommand, UnknownCommandError } from '../subnet/command.ts';
 import { encodeResult } from '../subnet/command-result.ts';
@@ -18,6 +18,7 @@ import {
   type ProposeRequest,
   parseRpcRequest,
   type RpcAnswer,
+  type RpcRequest,
 } from './rpc.ts';
 
 /** What the answers are made of; asked anew for each request. */
@@ -39,15 +40,24 @@ export async function answerRpc(
 ): Promise<Uint8Array> {
   const request = parseRpcRequest(payload);
   if (request === undefined) return encodeRpc(refused(notUnderstood()));
+  try {
+    return encodeRpc(await answer(parts, caller, request));
+  } catch (error) {
+    if (!(error instanceof TsflannelError)) throw error;
+    return encodeRpc(refused(error.refusal));
+  }
+}
+
+async function answer(parts: RpcServerParts, caller: Caller, request: RpcRequest): Promise<RpcAnswer> {
   switch (request.method) {
     case 'probe':
-      return encodeRpc(parts.probe());
+      return parts.probe();
     case 'join':
-      return encodeRpc(await answerJoin(parts, request, caller));
+      return await answerJoin(parts, request, caller);
     case 'propose':
-      return encodeRpc(await answerPropose(parts, request, caller));
+      return await answerPropose(parts, request, caller);
     case 'ca-key':
-      return encodeRpc(answerCaKey(parts, caller));
+      return answerCaKey(parts, caller);
   }
 }
 

@@ -181,8 +181,14 @@ export class Agent {
     return agentApi({
       sources: () => this.sources,
       // After the answer has left.
-      stop: () => void setImmediate(() => void this.stop()),
+      stop: () => void setImmediate(() => this.#stopAndLog()),
       left: () => this.#parts.forget(),
+    });
+  }
+
+  #stopAndLog(): void {
+    this.stop().catch((error: unknown) => {
+      this.#parts.log.error('stop-failed', 'The agent did not stop cleanly.', { err: error });
     });
   }
 

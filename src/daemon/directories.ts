@@ -4,6 +4,8 @@ import { join } from 'node:path';
 export interface DataFiles {
   /** The Raft database. */
   readonly raft: string;
+  /** Which replica id a joiner made that database for, while its join is not finished. */
+  readonly raftOwner: string;
   /** The lease snapshot that serves the data plane at a start without the database. */
   readonly leaseCache: string;
 }
@@ -11,6 +13,7 @@ export interface DataFiles {
 export function dataFiles(dataDir: string): DataFiles {
   return {
     raft: join(dataDir, 'raft'),
+    raftOwner: join(dataDir, 'raft.replica'),
     leaseCache: join(dataDir, 'dataplane.json'),
   };
 }

@@ -4,7 +4,7 @@
  * in the cluster too. On a host that is a member already it only runs the agent.
  */
 import { randomUUID, X509Certificate } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EMPTY_STATE } from '../../raft/core/bootstrap.ts';
 import { LevelStorage } from '../../raft/storage/level.ts';
@@ -21,9 +21,10 @@ import { joinCluster, NO_ANSWER } from '../cluster/join.ts';
 import type { Replica } from '../cluster/replica.ts';
 import type { JoinAnswer } from '../cluster/rpc.ts';
 import { certificateDigest, type JoinToken, parseToken } from '../cluster/token.ts';
+import { writeFileAtomic } from '../config/atomic-file.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
-import { dataFiles } from './directories.ts';
+import { type DataFiles, dataFiles } from './directories.ts';
 import { requestLease } from './lease-request.ts';
 import {
   forgetMembership,
@@ -42,7 +43,8 @@ export async function joinExisting(options: JoinOptions): Promise<Running<Ready>
   try {
     const file = await loadClusterFile(options.dataDir);
     const stored = await loadIdentity(options.dataDir);
-    if (file?.state === 'member' && stored !== null) {
+    if (file?.state === 'member') {
+      if (stored === null) throw identityMissing(options.dataDir);
       if (!isOfCluster(token, file)) throw new TsflannelError(otherCluster(file.clusterId, options.dataDir));
       const agent = await startMember(workplace, stored, file);
       return running(agent, async () => readyFacts(agent, workplace));
@@ -75,7 +77,8 @@ async function enter(
     answer = await ask(workplace, options, token, identity, requestId, signal);
   } catch (error) {
     // Without an answer the join may have been applied: then only the request id finds it again.
-    if (isFinal(error)) await takeBack(dataDir, stored);
+    // One that may have been applied before this start is only undone by the cluster's own word.
+    if (isFinal(error) && (unfinished === null || isRefusal(error))) await takeBack(dataDir, stored);
     throw error;
   }
   const membership = membershipOf(answer);
@@ -130,12 +133,31 @@ async function startJoinedReplica(
   identity: Identity,
   membership: Membership,
 ): Promise<Replica> {
-  const { raft } = dataFiles(workplace.start.dataDir);
-  // Of an attempt under another replica id, or of this one before the log came: there is nothing in it to lose.
-  await rm(raft, { recursive: true, force: true });
-  const names = { cluster: membership.clusterId, replica: membership.replicaId };
-  const storage = await LevelStorage.create(raft, names, { ...EMPTY_STATE, snapshot: null });
+  const storage = await openJoinedStorage(dataFiles(workplace.start.dataDir), membership);
   return await startReplica({ workplace, identity, membership, caKey: null, founding: null, storage });
+}
+
+/**
+ * The database of this very replica id is kept, also half-written: it may hold a vote or an acknowledgement that the
+ * cluster counts on. One of another id is of an earlier attempt, and that id is never used again.
+ */
+async function openJoinedStorage(
+  { raft, raftOwner }: DataFiles,
+  membership: Membership,
+): Promise<LevelStorage> {
+  const names = { cluster: membership.clusterId, replica: membership.replicaId };
+  const owner = await readFile(raftOwner, 'utf8').catch(() => null); // none: no database was ever made here
+  const name = `${names.cluster} ${names.replica}`;
+  if (owner === name) return await LevelStorage.open(raft, names);
+  await rm(raft, { recursive: true, force: true });
+  const storage = await LevelStorage.create(raft, names, { ...EMPTY_STATE, snapshot: null });
+  try {
+    await writeFileAtomic(raftOwner, name, { mode: 0o600 });
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+  return storage;
 }
 
 function membershipOf(answer: JoinAnswer): Membership {
@@ -187,6 +209,24 @@ function otherCluster(clusterId: string, dataDir: string): Refusal {
     EXIT.conflict,
     `This host is a member of another cluster, ${clusterId}, by its data directory ${dataDir}.`,
     'Run "tsflannel leave" first, or give another --data-dir.',
+  );
+}
+
+/** What the cluster itself said, not the network or this host. */
+function isRefusal(error: unknown): boolean {
+  if (!(error instanceof TsflannelError)) return false;
+  const { exitCode, code } = error.refusal;
+  return code !== 'wrong-cluster' && (exitCode === EXIT.refused || exitCode === EXIT.conflict);
+}
+
+function identityMissing(dataDir: string): TsflannelError {
+  return new TsflannelError(
+    refuse(
+      'identity-missing',
+      EXIT.failed,
+      `This host is a member of a cluster, and its identity is missing from ${dataDir}.`,
+      'Restore identity.json from a backup, or run "tsflannel down --purge" and join as a new host.',
+    ),
   );
 }
 

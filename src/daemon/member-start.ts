@@ -84,7 +84,10 @@ export async function runAgent(
 ): Promise<Agent> {
   const { start, options, kernel, watcher, firewall, previous, lock } = workplace;
   const { dataDir, runDir, log } = start;
-  await workplace.saveOptions();
+  // A disk that is full must not keep the data plane down: what was given now counts all the same.
+  await workplace.saveOptions().catch((error: unknown) => {
+    log.error('options-not-saved', 'The options of this agent cannot be stored.', { err: error });
+  });
   return await Agent.start({
     dataDir,
     runDir,
@@ -110,6 +113,7 @@ export async function forgetMembership(dataDir: string): Promise<void> {
   const files = dataFiles(dataDir);
   await rm(files.leaseCache, { force: true });
   await rm(files.raft, { recursive: true, force: true });
+  await rm(files.raftOwner, { force: true });
 }
 
 /** The facts a user sees once the agent is ready. */

@@ -54,16 +54,16 @@ function candidates(
 ): readonly Member[] {
   const learning = new Set(current.learners);
   const ready = members.filter((one) => learning.has(one.replicaId) && caughtUp.has(one.replicaId));
-  const asked = ready.filter((one) => isAsked(one, peers));
+  const asked = ready.filter(isAsked);
   if (peers.length > 0) return asked;
   const room = Math.max(0, VOTERS_UNASKED - kept.length - asked.length);
-  const unasked = ready.filter((one) => !isAsked(one, peers) && one.wantsVoter === null);
+  const unasked = ready.filter((one) => one.wantsVoter === null);
   return [...asked, ...unasked.slice(0, room)];
 }
 
-/** `--learner` on the host itself wins over its being named. */
-function isAsked(one: Member, peers: readonly Ip[]): boolean {
-  return one.wantsVoter ?? peers.includes(one.address);
+/** By `--peers` or `--voter`: decided when it joined. */
+function isAsked(one: Member): boolean {
+  return one.wantsVoter === true;
 }
 
 function same(a: readonly ReplicaId[], b: readonly ReplicaId[]): boolean {

@@ -15,7 +15,7 @@ import { type CommandResult, refused } from './command-result.ts';
 import { giveBack } from './lease-commands.ts';
 import { type Member, type MemberProfile, nodeIdOf } from './member.ts';
 import { type ClusterState, FEATURE_LEVEL } from './state.ts';
-import { checkToken, tokenOf } from './token.ts';
+import { checkToken, type Token, tokenOf } from './token.ts';
 import {
   answerTo,
   notAMember,
@@ -81,7 +81,7 @@ export function join(state: ClusterState, command: JoinCommand): Outcome {
   const { token } = check;
   const conflict = profileConflict(state, command);
   if (conflict !== null) return conflict;
-  const wantsVoter = command.wantsVoter === true && token.role === 'learner' ? null : command.wantsVoter;
+  const wantsVoter = wish(state, command, token);
   const replicaId = state.nextReplicaId;
   const member: Member = { ...profileOf(command), wantsVoter, replicaId, joinedAt: time };
   const next: ClusterState = {
@@ -202,6 +202,16 @@ function identityRefusal({ nodeId, publicKey }: MemberProfile, known?: Member): 
     `Node id ${nodeId} does not belong to the key that asks to join with it.`,
     'Use the data directory that the node id was made in, or an empty one.',
   );
+}
+
+/**
+ * Whether the host is to vote; decided once, while its address is proven, so that no later change of address makes a
+ * voter of it. `--peers` names voters whatever their token says; `--learner` on the host itself wins over that.
+ */
+function wish(state: ClusterState, { wantsVoter, address }: JoinCommand, token: Token): boolean | null {
+  if (wantsVoter === false) return false;
+  if (state.peers.includes(address)) return true;
+  return token.role === 'learner' ? null : wantsVoter;
 }
 
 /** A name and an address belong to one member each. */

@@ -39,11 +39,16 @@ interface Given {
 
 function desired({ members, peers: named = [], voters, learners = [], outgoing = [], caughtUp = [] }: Given) {
   return desiredConfiguration({
-    members,
+    members: members.map((one) => asJoined(one, named)),
     peers: named,
     current: configuration(voters, learners, outgoing),
     caughtUp: new Set(caughtUp.map(toReplicaId)),
   });
+}
+
+/** The log decides at the join who was named; nothing later does. */
+function asJoined(one: Member, named: readonly Ip[]): Member {
+  return one.wantsVoter !== false && named.includes(one.address) ? { ...one, wantsVoter: true } : one;
 }
 
 const hosts = (count: number) => Array.from({ length: count }, (_, i) => member(i + 1));
@@ -129,6 +134,13 @@ describe('with --peers', () => {
     expect(
       desired({ members, peers: peers(1, 2, 3), voters: [1], learners: [2, 3], caughtUp: [2, 3] }),
     ).toBeNull();
+  });
+  it('makes no voter of a host that has taken a named address since it joined', () => {
+    const moved = { ...member(2), address: toIp('192.0.2.9') };
+    const current = configuration([1], [2, 3]);
+    const caughtUp = new Set([2, 3].map(toReplicaId));
+    const members = [{ ...member(1), wantsVoter: true }, moved, { ...member(3), wantsVoter: true }];
+    expect(desiredConfiguration({ members, peers: peers(1, 3, 9), current, caughtUp })).toBeNull();
   });
   it('ends at seven', () => {
     const given = { members: hosts(9), peers: peers(1, 2, 3, 4, 5, 6, 7, 8, 9) };
