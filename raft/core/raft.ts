@@ -34,7 +34,7 @@ import {
   propose,
   tickLeader,
 } from './leader.ts';
-import { isMember, type Membership } from './membership.ts';
+import { isMember, isVoter, type Membership } from './membership.ts';
 import type { Message, PreVoteRequest, VoteRequest } from './messages.ts';
 import type { ProgressState } from './progress.ts';
 import { type RaftInit, Replica } from './replica.ts';
@@ -98,6 +98,7 @@ export class RaftCore {
   step(message: Message, now: number): void {
     const replica = this.#at(now);
     if (message.to !== replica.id || message.from === replica.id) return;
+    if (isLeading(message) && this.#hasNoSay(message.from)) return;
     switch (message.kind) {
       case 'pre-vote-request':
         handlePreVoteRequest(replica, message);
@@ -240,6 +241,17 @@ export class RaftCore {
     return this.#replica;
   }
 
+  /**
+   * A learner can neither lead nor ask for votes while a leader is known to live, whatever it sends. Without one it may
+   * be a voter by an entry that has not arrived here.
+   */
+  #hasNoSay(from: ReplicaId): boolean {
+    const { log, role, now, options } = this.#replica;
+    if (isVoter(log.configuration, from)) return false;
+    if (role.kind !== 'follower') return role.kind === 'leader';
+    return role.leader !== null && role.leader !== from && now < role.heardAt + options.electionTimeoutMsMin;
+  }
+
   #stepLeaderMessage(message: LeaderMessage): void {
     const replica = this.#replica;
     if (!isWellFormed(message)) return;
@@ -295,5 +307,19 @@ export class RaftCore {
       default:
         assertNever(message);
     }
+  }
+}
+
+/** What only a voter says. */
+function isLeading(message: Message): boolean {
+  switch (message.kind) {
+    case 'pre-vote-request':
+    case 'vote-request':
+    case 'append-request':
+    case 'heartbeat-request':
+    case 'snapshot-request':
+      return true;
+    default:
+      return false;
   }
 }

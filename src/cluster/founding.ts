@@ -11,29 +11,39 @@ import { compareIp, type Ip } from '../net/ip.ts';
 import { formatEndpoint } from './join.ts';
 import { encodeRpc, type ProbeAnswer, parseRpcAnswer } from './rpc.ts';
 
+/** How far this host is. */
+export type FoundingRound = 'initialising' | 'founding';
+
 /** A host on the same network answers in milliseconds; one that is down must not hold up `init`. */
 export const PROBE_MS = 1_000;
 
-/** Null when nothing speaks against founding. `self` listens already and answers `initialising`. */
+/**
+ * Null when nothing speaks against founding. Asked twice: while this host answers `initialising`, and again once it
+ * answers `founding`, for a peer that began to listen in between.
+ */
 export async function askNamedPeers(
   self: Ip,
   clusterId: string,
   peers: readonly Endpoint[],
+  round: FoundingRound,
 ): Promise<Refusal | null> {
   const signal = AbortSignal.timeout(PROBE_MS);
   const refusals = await Promise.all(
     peers.map(async (peer) => {
       const answer = await probe(peer, signal);
-      return answer === null || answer.clusterId === clusterId ? null : judge(self, peer, answer);
+      return answer === null || answer.clusterId === clusterId ? null : judge(self, peer, answer, round);
     }),
   );
   return refusals.find((refusal) => refusal !== null) ?? null;
 }
 
 /** What an answer of another host means for ours. Pure. */
-export function judge(self: Ip, peer: Endpoint, answer: ProbeAnswer): Refusal | null {
+export function judge(self: Ip, peer: Endpoint, answer: ProbeAnswer, round: FoundingRound): Refusal | null {
   if (answer.state === 'member') return inAnotherCluster(peer, answer);
-  if (!answer.peers.includes(self) || compareIp(self, answer.address) < 0) return null;
+  if (!answer.peers.includes(self)) return null;
+  // Who has decided goes on before who has not; of two that are as far, the lower address.
+  const isAhead = answer.state === 'founding' && round === 'initialising';
+  if (!isAhead && compareIp(self, answer.address) < 0) return null;
   return refuse(
     'founded-elsewhere',
     EXIT.conflict,

@@ -28,6 +28,7 @@ import { SubnetStateMachine } from '../subnet/state-machine.ts';
 import type { AdmissionParts } from './admission.ts';
 import { certificateNames } from './certificate-authority.ts';
 import type { KnownMember, Membership } from './cluster-file.ts';
+import type { FoundingRound } from './founding.ts';
 import type { Identity } from './identity.ts';
 import { type Applied, type Attempt, type Proposal, proposeAnywhere } from './proposer.ts';
 import { encodeRpc, type ProbeAnswer, parseRpcAnswer } from './rpc.ts';
@@ -67,6 +68,7 @@ export class Replica implements AsyncDisposable {
   #farewell: NodeJS.Timeout | null = null;
   /** Whom this replica may be talking to: those who are not wanted any more are cut after the farewell. */
   #connected: readonly ReplicaId[] = [];
+  #foundingRound: FoundingRound = 'initialising';
   #caKey: string | null;
   #anchor: TimeAnchor;
   /** When a leader was last known. */
@@ -226,6 +228,11 @@ export class Replica implements AsyncDisposable {
     } catch {
       return false; // not a key
     }
+  }
+
+  /** Has asked the hosts that `init` names once; says so to those who ask from now on. */
+  decideFounding(): void {
+    this.#foundingRound = 'founding';
   }
 
   setCaKey(caKey: string | null): void {
@@ -392,7 +399,7 @@ export class Replica implements AsyncDisposable {
     const { role, leader } = this.raft;
     return {
       kind: 'probe',
-      state: this.#options.founding !== null && this.state === null ? 'initialising' : 'member',
+      state: this.#options.founding !== null && this.state === null ? this.#foundingRound : 'member',
       clusterId: this.#options.membership.clusterId,
       epoch: this.#options.membership.epoch,
       address: this.#options.address,

@@ -42,8 +42,8 @@ export type RpcRequest = ProbeRequest | JoinRequest | ProposeRequest | CaKeyRequ
 
 export interface ProbeAnswer {
   readonly kind: 'probe';
-  /** `initialising`: its `init` has not ended; `peers` are the hosts that it names. */
-  readonly state: 'initialising' | 'member';
+  /** `initialising`: its `init` asks the hosts that it names (`peers`); `founding`: it has asked and goes on. */
+  readonly state: 'initialising' | 'founding' | 'member';
   readonly clusterId: string;
   readonly epoch: number;
   readonly address: Ip;
@@ -162,7 +162,8 @@ export function parseRpcAnswer(payload: Uint8Array): RpcAnswer | undefined {
 
 function parseProbeAnswer(value: Record<string, unknown>): ProbeAnswer | undefined {
   const { state, clusterId, epoch, address, peers, isLeader, leader, missing } = value;
-  if ((state !== 'initialising' && state !== 'member') || !isText(clusterId, 64)) return undefined;
+  if ((state !== 'initialising' && state !== 'founding' && state !== 'member') || !isText(clusterId, 64))
+    return undefined;
   const ip = isText(address, 64) ? parseIp(address) : undefined;
   if (ip === undefined || typeof epoch !== 'number' || typeof isLeader !== 'boolean') return undefined;
   if (!isTexts(peers) || !isTexts(missing)) return undefined;

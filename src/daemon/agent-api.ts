@@ -32,8 +32,8 @@ import { leaveCluster } from './leave.ts';
 export interface ApiParts {
   readonly sources: () => FactSources;
   readonly stop: () => void;
-  /** The lease is given back and the membership record is gone: nothing may be started from this directory again. */
-  readonly left: () => Promise<void>;
+  /** The lease is given back and the membership record is gone: the membership is to be forgotten after the stop. */
+  readonly left: () => void;
 }
 
 /** Between looks at what is waited for. */
@@ -71,7 +71,7 @@ export function agentApi(parts: ApiParts): AgentApi {
     },
     leave: async ({ yes }, call) => {
       const left = await leaveCluster(parts.sources(), replica(), yes, call.signal);
-      await parts.left();
+      parts.left();
       parts.stop();
       return left;
     },
@@ -218,6 +218,6 @@ function noReplica(): ReturnType<typeof refuse> {
     'raft-not-running',
     EXIT.failed,
     'The replica of this host is not running, because its database is damaged.',
-    'Run "tsflannel down --purge" and join again; containers keep talking until then.',
+    'Stop the agent and run "tsflannel join" with a token of this cluster; containers keep talking.',
   );
 }

@@ -59,6 +59,8 @@ export class Agent {
   #failReady: (error: Error) => void = () => undefined;
   #end: (code: ExitCode) => void = () => undefined;
   #stopping: Promise<void> | null = null;
+  /** The cluster has let this host go: nothing may be started from its directory again. */
+  #left = false;
 
   /** Resolves when all parts run; `ready` comes later. Throws TsflannelError, with everything closed again. */
   static async start(parts: AgentParts): Promise<Agent> {
@@ -119,6 +121,8 @@ export class Agent {
   async #start(): Promise<void> {
     const { release, kernel, watcher, replica, runDir, log, options } = this.#parts;
     this.#stack.push(release);
+    // When nothing holds the files any more.
+    this.#stack.push(async () => (this.#left ? await this.#parts.forget() : undefined));
     this.#stack.push(async () => kernel.close());
     this.#stack.push(async () => watcher[Symbol.dispose]());
     this.#stack.push(() => this.#dataPlane.close());
@@ -182,7 +186,9 @@ export class Agent {
       sources: () => this.sources,
       // After the answer has left.
       stop: () => void setImmediate(() => this.#stopAndLog()),
-      left: () => this.#parts.forget(),
+      left: () => {
+        this.#left = true;
+      },
     });
   }
 

@@ -162,8 +162,11 @@ async function bootstrap(
   const { publicIp } = workplace.watcher.require();
   const others = peers.filter(({ ip }) => ip !== publicIp);
   const endpoints = others.map(({ ip, port }) => ({ host: ip, port: port ?? DEFAULT_PORT }));
-  const refusal = await askNamedPeers(publicIp, membership.clusterId, endpoints);
-  if (refusal !== null) throw new TsflannelError(refusal);
+  for (const round of ['initialising', 'founding'] as const) {
+    if (round === 'founding') replica.decideFounding();
+    const refusal = await askNamedPeers(publicIp, membership.clusterId, endpoints, round);
+    if (refusal !== null) throw new TsflannelError(refusal);
+  }
   const signal = AbortSignal.timeout(FOUNDING_MS);
   const { name, port } = workplace.options;
   const { result } = await replica.propose(

@@ -8,11 +8,13 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EMPTY_STATE } from '../../raft/core/bootstrap.ts';
 import { LevelStorage } from '../../raft/storage/level.ts';
+import { StorageDamagedError } from '../../raft/storage/storage.ts';
 import type { JoinOptions, Ready, Running } from '../cli/launcher.ts';
 import {
   loadClusterFile,
   type Membership,
   removeClusterFile,
+  saveCaKey,
   saveClusterFile,
   type UnfinishedMembership,
 } from '../cluster/cluster-file.ts';
@@ -46,6 +48,7 @@ export async function joinExisting(options: JoinOptions): Promise<Running<Ready>
     if (file?.state === 'member') {
       if (stored === null) throw identityMissing(options.dataDir);
       if (!isOfCluster(token, file)) throw new TsflannelError(otherCluster(file.clusterId, options.dataDir));
+      if (await isDamaged(options.dataDir, file)) return await rejoin(workplace, options, token, stored);
       const agent = await startMember(workplace, stored, file);
       return running(agent, async () => readyFacts(agent, workplace));
     }
@@ -93,6 +96,46 @@ async function enter(
   }
   const agent = await runAgent(workplace, identity, membership, replica, []);
   return running(agent, async () => readyFacts(agent, workplace));
+}
+
+/**
+ * A member whose database cannot be believed comes back under a new replica id: what the old one promised is retired
+ * with it. Node id and lease stay. Nothing on this host changes before the cluster has agreed.
+ */
+async function rejoin(
+  workplace: Workplace,
+  options: JoinOptions,
+  token: JoinToken,
+  identity: Identity,
+): Promise<Running<Ready>> {
+  const signal = AbortSignal.timeout(options.timeoutMs);
+  const requestId = randomUUID();
+  const membership = membershipOf(await ask(workplace, options, token, identity, requestId, signal));
+  const replica = await startJoinedReplica(workplace, identity, membership);
+  try {
+    await settle(workplace, options, identity, replica, requestId, signal);
+    await saveCaKey(options.dataDir, null);
+    await saveClusterFile(options.dataDir, membership);
+  } catch (error) {
+    await replica.close();
+    throw error;
+  }
+  const agent = await runAgent(workplace, identity, membership, replica, []);
+  return running(agent, async () => readyFacts(agent, workplace));
+}
+
+async function isDamaged(dataDir: string, { clusterId, replicaId }: Membership): Promise<boolean> {
+  try {
+    await using storage = await LevelStorage.open(dataFiles(dataDir).raft, {
+      cluster: clusterId,
+      replica: replicaId,
+    });
+    await storage.load();
+    return false;
+  } catch (error) {
+    if (error instanceof StorageDamagedError) return true;
+    throw error;
+  }
 }
 
 async function ask(

@@ -146,7 +146,7 @@ function damaged(error: StorageDamagedError): Problem {
       'database-damaged',
       EXIT.failed,
       `The database of this host's replica cannot be used: ${error.message}.`,
-      'Containers keep talking from the last known leases; run "tsflannel down --purge" and join again when it suits.',
+      'Containers keep talking from the last known leases; stop the agent and run "tsflannel join" with a token of this cluster.',
     ),
     severity: 'error',
   };
