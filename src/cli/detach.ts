@@ -16,7 +16,7 @@ import { isService } from './service-manager.ts';
 import type { StartPlan } from './start-plan.ts';
 import { TOKEN_VARIABLE } from './token-source.ts';
 
-/** Half the memory of an agent: see the memory budget. */
+/** They save about a third of an agent's memory. */
 const NODE_FLAGS = ['--optimize-for-size', '--max-semi-space-size=2'];
 /** libuv reads it before any of our code runs: LevelDB's syncs must not wait for each other. */
 const THREADS = '6';

@@ -85,7 +85,9 @@ export function agentApi(parts: ApiParts): AgentApi {
 async function waitFor(parts: ApiParts, target: WaitTarget, { signal }: Call): Promise<Status> {
   for (;;) {
     const facts = gatherFacts(parts.sources());
-    if (isReached(target, facts)) return buildStatus(facts);
+    // Docker, which waits for the lease, reads it from the file.
+    const hasFile = target !== 'lease' || parts.sources().dataPlane.subnetFileWritten;
+    if (hasFile && isReached(target, facts)) return buildStatus(facts);
     if (signal.aborted) throw new TsflannelError(notReached(parts.sources(), target));
     await delay(POLL_MS, undefined, { signal }).catch(() => undefined); // the loop sees the abort
   }

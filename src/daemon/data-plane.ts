@@ -69,6 +69,11 @@ export class DataPlane implements AsyncDisposable {
     return this.#ready;
   }
 
+  /** What Docker starts from is on the disk, written by this process. */
+  get subnetFileWritten(): boolean {
+    return this.#written !== null;
+  }
+
   get snapshot(): LeaseSnapshot<NetworkConfig> | null {
     return this.#snapshot;
   }

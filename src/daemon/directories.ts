@@ -6,6 +6,8 @@ export interface DataFiles {
   readonly raft: string;
   /** Which replica id a joiner made that database for, while its join is not finished. */
   readonly raftOwner: string;
+  /** What the user gave. */
+  readonly options: string;
   /** The lease snapshot that serves the data plane at a start without the database. */
   readonly leaseCache: string;
 }
@@ -14,6 +16,7 @@ export function dataFiles(dataDir: string): DataFiles {
   return {
     raft: join(dataDir, 'raft'),
     raftOwner: join(dataDir, 'raft.replica'),
+    options: join(dataDir, 'agent.json'),
     leaseCache: join(dataDir, 'dataplane.json'),
   };
 }

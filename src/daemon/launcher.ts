@@ -1,5 +1,6 @@
 /** The daemon's face towards the command line: how agents are started, and how a host is cleaned after them. */
 import { rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import type {
   AgentStart,
   Launcher,
@@ -10,6 +11,7 @@ import type {
 } from '../cli/launcher.ts';
 import { loadClusterFile } from '../cluster/cluster-file.ts';
 import { loadIdentity } from '../cluster/identity.ts';
+import { readAgentOptions, resolveAgentOptions } from '../config/agent-options.ts';
 import type { OpFailure } from '../dataplane/kernel.ts';
 import { isOurDevice, isOurRoute } from '../dataplane/ownership.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
@@ -17,7 +19,8 @@ import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import { HostFirewall } from '../firewall/host-firewall.ts';
 import { NetlinkKernel } from '../netlink/kernel.ts';
 import type { NodeId } from '../subnet/lease.ts';
-import { foundFile } from './directories.ts';
+import { readSubnetFile } from '../subnet/subnet-file.ts';
+import { dataFiles, foundFile } from './directories.ts';
 import { initCluster } from './init.ts';
 import { joinExisting } from './join.ts';
 import { lockDirectory } from './lock.ts';
@@ -55,6 +58,8 @@ export async function teardown({ dataDir, runDir, purge }: TeardownOptions): Pro
     kernel.close();
   }
   removed.push('firewall rules');
+  // Of a lease that is given back: Docker must not start from it again.
+  if (purge || (await loadClusterFile(dataDir)) === null) removed.push(...(await removeSubnetFile(dataDir)));
   if (purge) {
     await rm(dataDir, { recursive: true, force: true });
     removed.push(dataDir);
@@ -80,4 +85,14 @@ function notRemoved({ op, text }: OpFailure): Refusal {
     `The kernel refused a ${op.kind}: ${text}.`,
     'Run "tsflannel down" again, or remove what "ip route show proto 139" and "ip link" still show by hand.',
   );
+}
+
+async function removeSubnetFile(dataDir: string): Promise<readonly string[]> {
+  const stored = await readAgentOptions(dataFiles(dataDir).options);
+  const resolved = resolveAgentOptions({ flags: {}, environment: {}, stored, hostName: hostname() });
+  if (!resolved.ok) throw new TsflannelError(resolved.refusal);
+  const { subnetFile } = resolved.options;
+  if ((await readSubnetFile(subnetFile)) === undefined) return [];
+  await rm(subnetFile);
+  return [subnetFile];
 }

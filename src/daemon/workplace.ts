@@ -4,7 +4,6 @@
  * refused closes it and leaves the host as it was.
  */
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import { tunnelled } from '../backend/backend.ts';
 import { vtepMac, vxlanDeviceName } from '../backend/vxlan.ts';
 import type { StartOptions } from '../cli/launcher.ts';
@@ -52,8 +51,6 @@ export interface WorkplaceWish {
   readonly peers: readonly Ip[];
 }
 
-const OPTIONS_FILE = 'agent.json';
-
 export async function openWorkplace(start: StartOptions, wish: WorkplaceWish): Promise<Workplace> {
   await requireNetworkAdmin();
   const lock = await lockDirectory(start.dataDir);
@@ -78,13 +75,13 @@ async function equip(
   kernel: NetlinkKernel,
 ): Promise<Workplace> {
   const { log, dataDir } = start;
-  const path = join(dataDir, OPTIONS_FILE);
+  const files = dataFiles(dataDir);
+  const path = files.options;
   const stored = await readAgentOptions(path);
   const resolved = resolveAgentOptions({ flags: start.given, environment: {}, stored, hostName: hostname() });
   if (!resolved.ok) throw new TsflannelError(resolved.refusal);
   const { options, given } = resolved;
   const watcher = await HostWatcher.start({ kernel, agent: options, ...wish, log });
-  const files = dataFiles(dataDir);
   const { addresses } = await kernel.read();
   return {
     start,

@@ -167,7 +167,7 @@ function holdsAnother(kept: Lease, wanted: Cidr): Refusal {
     'lease-held',
     EXIT.conflict,
     `This host already holds ${kept.subnet}, so it cannot get ${wanted} as well.`,
-    `Give ${kept.subnet} back first with "tsflannel lease release ${kept.subnet}", or keep it.`,
+    `Keep it, or give it back with "tsflannel leave" and join again.`,
   );
 }
 
@@ -184,7 +184,7 @@ function full(holdings: Holdings, range: SubnetRange): Refusal {
     'no-free-subnet',
     EXIT.failed,
     `No subnet is free in ${range.network}: of ${total} subnets ${within.length - absent} are in use, ${reserved} reserved and ${absent} held by absent hosts.`,
-    'Give back the subnet of a host that is gone with "tsflannel member remove NODE", free a reservation with "tsflannel lease release CIDR", or use a larger network.',
+    'Run "tsflannel leave" on a host that needs its subnet no more, or found a cluster with a larger network.',
   );
 }
 

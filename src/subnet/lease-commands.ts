@@ -143,7 +143,7 @@ export function reserve(state: ClusterState, { subnet, nodeId }: ReserveCommand)
       'too-many-reservations',
       EXIT.failed,
       `There are ${state.reservations.size} reservations, and no more are kept.`,
-      'Free some with "tsflannel lease release CIDR".',
+      'Run "tsflannel leave" on hosts that have one and need it no more.',
     );
   const reservations = new Map(state.reservations).set(subnet, nodeId);
   return { state: { ...state, reservations }, result: { kind: 'reserved', subnet, nodeId } };
@@ -250,7 +250,7 @@ function notConfigured(state: ClusterState): Outcome {
     'no-ipv4',
     EXIT.usage,
     'The network configuration has no IPv4 network to take subnets from.',
-    'Set EnableIPv4 and Network with "tsflannel config set FILE".',
+    'Found the cluster with EnableIPv4 and a Network.',
   );
 }
 
@@ -260,7 +260,7 @@ function tooManyLeases(state: ClusterState): Outcome {
     'too-many-leases',
     EXIT.failed,
     `There are ${state.leases.size} leases, and no more are kept.`,
-    'Remove hosts that are gone with "tsflannel member remove NODE".',
+    'Run "tsflannel leave" on hosts that are to go.',
   );
 }
 

@@ -188,7 +188,7 @@ function profileConflict(state: ClusterState, profile: MemberProfile): Outcome |
       'cluster-full',
       EXIT.failed,
       `The cluster has ${state.members.size} members, and no more fit.`,
-      'Remove hosts that are gone with "tsflannel member remove NODE".',
+      'Run "tsflannel leave" on hosts that are to go.',
     );
   return placeConflict(state, profile);
 }

@@ -169,7 +169,7 @@ it('says how full a full network is, and what to do', () => {
       code: 'no-free-subnet',
       exitCode: 1,
       text: 'No subnet is free in 10.5.0.0/28: of 3 subnets 1 are in use, 1 reserved and 1 held by absent hosts.',
-      fix: expect.stringContaining('tsflannel member remove NODE'),
+      fix: expect.stringContaining('tsflannel leave'),
     },
   });
 });
