@@ -448,7 +448,7 @@ export class Replica implements AsyncDisposable {
  * What no replica could read must not get into the log: it would stop all of them, again at every start. Throws
  * TsflannelError for a command with a field that is too long or malformed, whoever it came from.
  */
-function checkedBytes(command: Command): Uint8Array {
+export function checkedBytes(command: Command): Uint8Array {
   try {
     const bytes = encodeCommand(command);
     decodeCommand(bytes);
