@@ -73,7 +73,7 @@ async function vethThroughput(lab: Lab): Promise<number | null> {
   ]);
   await server.configure(['address add 10.99.3.1/24 dev eth0', 'link set eth0 up']);
   await client.configure(['address add 10.99.3.2/24 dev eth0', 'link set eth0 up']);
-  const listener = server.start(['iperf3', '--server', '--one-off']);
+  const listener = server.start(['iperf3', '--server', '--one-off', '--forceflush']);
   await listener.line(/listening/);
   const result: { end: { sum_received: { bits_per_second: number } } } = JSON.parse(
     await client.run(['iperf3', '--client', '10.99.3.1', '--time', '3', '--json']),

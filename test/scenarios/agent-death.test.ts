@@ -3,7 +3,15 @@ import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Agent } from '../lab/agent.ts';
-import { containers, fourHosts, type Named, routed, startVoters } from '../lab/cluster.ts';
+import {
+  type Cluster,
+  containers,
+  fourHosts,
+  type Named,
+  routed,
+  startVoters,
+  voters,
+} from '../lab/cluster.ts';
 import { eventually } from '../lab/eventually.ts';
 import type { Container, Host, Lab } from '../lab/lab.ts';
 import { KernelWatch, ping, RunningPing } from '../lab/probes.ts';
@@ -12,13 +20,15 @@ import { useLab } from '../lab/use-lab.ts';
 const rulesOf = (host: Host): Promise<string> => host.run(['nft', '--stateless', 'list', 'ruleset']);
 
 describe('the agent of a host dies', () => {
+  let cluster: Cluster;
   let agents: readonly Agent[];
   let agent: Named<Agent>;
   let box: Named<Container>;
 
   useLab(async (lab: Lab) => {
     const { a, b, d } = await fourHosts(lab);
-    ({ agents, agent } = await startVoters([a, b, d]));
+    cluster = await startVoters([a, b, d]);
+    ({ agents, agent } = cluster);
     box = await containers(lab, agents);
   });
 
@@ -94,5 +104,17 @@ describe('the agent of a host dies', () => {
     await victim.agent();
     expect(victim.subnet).toBe(subnet);
     expect(await ping(box('b'), box('a').address)).toMatchObject({ received: 1 });
+  });
+
+  test('and join brings it back as a voter with the same subnet, while its containers talk', async () => {
+    const victim = agent('b');
+    const subnet = victim.subnet;
+    await victim.stop();
+    const pings = new RunningPing(box('b'), box('a').address);
+    await victim.join(cluster.token, [agent('a').host.address]);
+    expect(victim.subnet).toBe(subnet);
+    await voters(agents, 3);
+    const { sent, received } = await pings.stop();
+    expect(sent - received).toBe(0);
   });
 });
