@@ -4,7 +4,7 @@
  * leaves it for TLS and for the proof of possession in a join, and nowhere else.
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../config/atomic-file.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
@@ -49,6 +49,11 @@ export async function saveIdentity(dataDir: string, identity: Identity): Promise
   await writeFileAtomic(join(dataDir, FILE), `${JSON.stringify({ format: FORMAT, privateKey })}\n`, {
     mode: 0o600,
   });
+}
+
+/** Of a membership that never came to be: nobody knows this node. */
+export async function removeIdentity(dataDir: string): Promise<void> {
+  await rm(join(dataDir, FILE), { force: true });
 }
 
 function fromPrivateKey(privateKey: KeyObject): Identity {

@@ -12,7 +12,13 @@ import type { InitOptions, InitReady, Running } from '../cli/launcher.ts';
 import { foundAuthority } from '../cluster/certificate-authority.ts';
 import { loadClusterFile, type Membership, saveCaKey, saveClusterFile } from '../cluster/cluster-file.ts';
 import { askNamedPeers } from '../cluster/founding.ts';
-import { createIdentity, type Identity, loadIdentity, saveIdentity } from '../cluster/identity.ts';
+import {
+  createIdentity,
+  type Identity,
+  loadIdentity,
+  removeIdentity,
+  saveIdentity,
+} from '../cluster/identity.ts';
 import type { Replica } from '../cluster/replica.ts';
 import { certificateDigest, formatToken, newTokenSecret } from '../cluster/token.ts';
 import { supported } from '../config/network-config.ts';
@@ -128,7 +134,7 @@ async function found(
   } catch (error) {
     // Nobody outside has seen more of this cluster than its name.
     await forgetMembership(dataDir);
-    if (stored === null) await rm(`${dataDir}/identity.json`, { force: true });
+    if (stored === null) await removeIdentity(dataDir);
     throw error;
   }
 }

@@ -5,7 +5,6 @@
  */
 import { randomUUID, X509Certificate } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { EMPTY_STATE } from '../../raft/core/bootstrap.ts';
 import { LevelStorage } from '../../raft/storage/level.ts';
 import { StorageDamagedError } from '../../raft/storage/storage.ts';
@@ -13,12 +12,17 @@ import type { JoinOptions, Ready, Running } from '../cli/launcher.ts';
 import {
   loadClusterFile,
   type Membership,
-  removeClusterFile,
   saveCaKey,
   saveClusterFile,
   type UnfinishedMembership,
 } from '../cluster/cluster-file.ts';
-import { createIdentity, type Identity, loadIdentity, saveIdentity } from '../cluster/identity.ts';
+import {
+  createIdentity,
+  type Identity,
+  loadIdentity,
+  removeIdentity,
+  saveIdentity,
+} from '../cluster/identity.ts';
 import { joinCluster, NO_ANSWER } from '../cluster/join.ts';
 import type { Replica } from '../cluster/replica.ts';
 import type { JoinAnswer } from '../cluster/rpc.ts';
@@ -231,8 +235,7 @@ const WITHDRAWAL_MS = 5_000;
 /** The data directory as it was. */
 async function takeBack(dataDir: string, stored: Identity | null): Promise<void> {
   await forgetMembership(dataDir);
-  await removeClusterFile(dataDir);
-  if (stored === null) await rm(join(dataDir, 'identity.json'), { force: true });
+  if (stored === null) await removeIdentity(dataDir);
 }
 
 /** The cluster has said no, and will say it again. Silence and a missing quorum are not an answer. */
