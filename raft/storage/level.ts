@@ -1,66 +1,31 @@
 /**
- * The Raft database on LevelDB: one directory, one writer. Owns durability and nothing else; the log itself is in the
- * core's memory. Every write is one chained batch with `sync`, so it is atomic and nothing un-synced can outlive a
- * synced successor; truncation is explicit deletes inside that batch (`clear` is neither atomic nor synced and would
- * bring truncated entries back). LevelDB verifies no checksums on its own here, so `load` believes only what the
- * records prove (records.ts). It never repairs: a database that does not verify stays as it was found.
+ * The Raft database on LevelDB: one directory, one writer. Owns durability and nothing else: what lies there is the
+ * layout's (layout.ts), what may be believed is decided by verification.ts, the log itself is in the core's memory. Every
+ * write is one chained batch with `sync`, so it is atomic and nothing un-synced can outlive a synced successor;
+ * truncation is explicit deletes inside that batch (`clear` is neither atomic nor synced and would bring truncated
+ * entries back). It never repairs: a database that does not verify stays as it was found.
  *
  * LevelDB's own lock does not survive a second open within one process, so the caller holds a lock of its own on the
  * data directory.
  */
-import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Level } from 'level';
-import {
-  assert,
-  InvariantError,
-  type LogIndex,
-  type Snapshot,
-  toLogIndex,
-  ZERO_ENTRY,
-} from '../core/types.ts';
-import { MAX_FRAME_BYTES } from '../limits.ts';
-import { readDatabase } from './level-reader.ts';
-import {
-  chunkKey,
-  encodeIdentity,
-  encodeLogRecord,
-  encodeSnapshotRecord,
-  encodeState,
-  IDENTITY_KEY,
-  isClusterId,
-  type Link,
-  logKey,
-  SNAPSHOT_CHUNK_BYTES,
-  SNAPSHOT_KEY,
-  STATE_KEY,
-  type StorageIdentity,
-  startOfChain,
-} from './records.ts';
+import { assert, InvariantError, type Snapshot } from '../core/types.ts';
+import { Layout } from './layout.ts';
+import { chunkGeneration, type StorageIdentity } from './records.ts';
 import { type PersistBatch, type RaftStorage, type Recovered, StorageDamagedError } from './storage.ts';
-import { planWrite, type WritePlan } from './write-plan.ts';
+import { verifyDatabase } from './verification.ts';
 
 type Database = Level<Buffer, Buffer>;
 type Batch = ReturnType<Database['batch']>;
-
-/** Where the stored log stands: all that `write` must know of what is on disk. */
-interface Position {
-  base: Link;
-  /** One for each stored entry after `base`. */
-  links: Link[];
-  snapshot: { readonly index: LogIndex; readonly chunks: number };
-  writeSequence: number;
-}
-
-const EMPTY_SNAPSHOT = { index: ZERO_ENTRY.index, chunks: 0 };
 
 export class LevelStorage implements RaftStorage {
   readonly #database: Database;
   readonly #directory: string;
   readonly #identity: StorageIdentity;
   /** Null until loaded. */
-  #position: Position | null = null;
+  #layout: Layout | null = null;
   #writing = false;
   #failure: Error | null = null;
 
@@ -79,19 +44,16 @@ export class LevelStorage implements RaftStorage {
     identity: StorageIdentity,
     initial: Recovered,
   ): Promise<LevelStorage> {
-    assert(isClusterId(identity.cluster), `cluster id out of range: ${identity.cluster}`);
     const storage = new LevelStorage(await openDatabase(directory, true), directory, identity);
     try {
-      for await (const _ of storage.#database.keys({ limit: 1 })) {
+      const keys = await storage.#database.keys().all();
+      if (keys.some((key) => chunkGeneration(key) === null)) {
         throw new Error(`${directory} already holds a Raft database; open it instead of creating it`);
       }
-      const start = startOfChain(ZERO_ENTRY);
-      storage.#position = { base: start, links: [], snapshot: EMPTY_SNAPSHOT, writeSequence: 0 };
+      storage.#layout = Layout.create(identity, keys);
       const { hardState, snapshot, entries } = initial;
       const compactTo = snapshot?.meta.last.index ?? null;
-      await storage.#commit({ hardState, snapshot, entries, compactTo, truncateFrom: null }, (batch) => {
-        batch.put(IDENTITY_KEY, encodeIdentity(identity));
-      });
+      await storage.write({ hardState, snapshot, entries, compactTo, truncateFrom: null });
       await syncDirectory(directory);
       await syncDirectory(dirname(directory));
       return storage;
@@ -107,19 +69,21 @@ export class LevelStorage implements RaftStorage {
   }
 
   async load(): Promise<Recovered> {
-    const found = await readDatabase(this.#database, this.#directory, this.#identity);
-    const { state, links, snapshot } = found;
-    this.#position = {
-      base: state.base,
-      links,
-      snapshot: { index: state.snapshotIndex, chunks: snapshot === null ? 0 : chunkCount(snapshot) },
-      writeSequence: state.writeSequence,
-    };
-    return { hardState: state.hardState, snapshot, entries: found.entries };
+    const contents = verifyDatabase(this.#directory, await this.#readAll(), this.#identity);
+    this.#layout = Layout.of(contents);
+    const { state, snapshot, entries } = contents;
+    return { hardState: state.hardState, snapshot, entries };
   }
 
   async write(batch: PersistBatch): Promise<void> {
-    await this.#commit(batch, () => {});
+    assert(!this.#writing, 'one write at a time');
+    this.#writing = true;
+    try {
+      if (batch.snapshot !== null) await this.#stageSnapshot(batch.snapshot);
+      await this.#commit((layout, to) => layout.stage(batch, to));
+    } finally {
+      this.#writing = false;
+    }
   }
 
   async close(): Promise<void> {
@@ -131,15 +95,18 @@ export class LevelStorage implements RaftStorage {
     await this.close();
   }
 
-  async #commit(batch: PersistBatch, extra: (to: Batch) => void): Promise<void> {
+  /** One synced write for each piece, so that what has to be written meanwhile waits for one of them at most. */
+  async #stageSnapshot(snapshot: Snapshot): Promise<void> {
+    const records = this.#loaded().stageSnapshot(snapshot);
+    for (const [key, value] of records) await this.#commit((_, to) => to.put(key, value));
+  }
+
+  async #commit(fill: (layout: Layout, to: Batch) => void): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
-    assert(!this.#writing, 'one write at a time');
-    assert(this.#position !== null, 'load before the first write');
-    this.#writing = true;
+    const layout = this.#loaded();
     try {
       const to = this.#database.batch();
-      extra(to);
-      this.#stage(to, this.#position, batch);
+      fill(layout, to);
       await to.write({ sync: true });
     } catch (cause) {
       if (cause instanceof InvariantError) this.#failure ??= cause;
@@ -149,82 +116,22 @@ export class LevelStorage implements RaftStorage {
         { cause },
       );
       throw this.#failure;
-    } finally {
-      this.#writing = false;
     }
   }
 
-  /** Turns a batch into puts and deletes, and moves `position` to where the log stands after it. */
-  #stage(to: Batch, position: Position, batch: PersistBatch): void {
-    const before = position.base.index;
-    const last = position.links.at(-1) ?? position.base;
-    const plan = planWrite(
-      { base: position.base, last, termAt: (index) => linkAt(position, index).term },
-      batch,
-      position.snapshot.index,
-    );
-    for (let i = before + 1; i <= Math.min(plan.base.index, last.index); i++) to.del(logKey(toLogIndex(i)));
-    for (let i = Math.max(plan.base.index, plan.keepTo) + 1; i <= last.index; i++) {
-      to.del(logKey(toLogIndex(i)));
-    }
-    moveBase(position, plan);
-    for (const entry of plan.puts) {
-      const { bytes, link } = encodeLogRecord(position.links.at(-1) ?? position.base, entry);
-      to.put(logKey(entry.index), bytes);
-      position.links.push(link);
-    }
-    if (batch.snapshot !== null) stageSnapshot(to, position, batch.snapshot);
-    position.writeSequence++;
-    const state = encodeState({
-      hardState: batch.hardState,
-      writeSequence: position.writeSequence,
-      base: position.base,
-      last: position.links.at(-1) ?? position.base,
-      snapshotIndex: position.snapshot.index,
-    });
-    to.put(STATE_KEY, state);
+  #loaded(): Layout {
+    assert(this.#layout !== null, 'load before the first write');
+    return this.#layout;
   }
-}
 
-function linkAt(position: Position, index: LogIndex): Link {
-  const link =
-    index === position.base.index ? position.base : position.links[index - position.base.index - 1];
-  assert(link !== undefined, `no entry ${index} is stored`);
-  return link;
-}
-
-/** Drops the links that the plan does not keep, at both ends. */
-function moveBase(position: Position, plan: WritePlan): void {
-  const before = position.base.index;
-  position.links.length = Math.max(0, plan.keepTo - before);
-  if (plan.base.index === before) return;
-  const known = position.links[plan.base.index - before - 1];
-  position.links.splice(0, plan.base.index - before);
-  position.base = known?.term === plan.base.term ? known : startOfChain(plan.base);
-}
-
-function stageSnapshot(to: Batch, position: Position, snapshot: Snapshot): void {
-  const { data, meta } = snapshot;
-  assert(data.length <= MAX_FRAME_BYTES, `a snapshot of ${data.length} bytes is too large`);
-  const old = position.snapshot;
-  for (let n = 0; n < old.chunks; n++) to.del(chunkKey(old.index, n));
-  const chunks = chunkCount(snapshot);
-  for (let n = 0; n < chunks; n++) {
-    const chunk = data.subarray(n * SNAPSHOT_CHUNK_BYTES, (n + 1) * SNAPSHOT_CHUNK_BYTES);
-    to.put(chunkKey(meta.last.index, n), Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+  async #readAll(): Promise<[Buffer, Buffer][]> {
+    try {
+      return await this.#database.iterator().all();
+    } catch (cause) {
+      const sentence = `the Raft database ${this.#directory} cannot be read: ${detail(cause)}`;
+      throw new StorageDamagedError(sentence, { cause });
+    }
   }
-  const record = encodeSnapshotRecord({
-    last: meta.last,
-    configuration: meta.configuration,
-    length: data.length,
-    sha256: createHash('sha256').update(data).digest(),
-  });
-  to.put(SNAPSHOT_KEY, record);
-  position.snapshot = { index: meta.last.index, chunks };
-}
-
-function chunkCount(snapshot: Snapshot): number {
-  return Math.ceil(snapshot.data.length / SNAPSHOT_CHUNK_BYTES);
 }
 
 async function openDatabase(directory: string, createIfMissing: boolean): Promise<Database> {

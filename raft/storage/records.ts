@@ -2,11 +2,14 @@
  * The records of the Raft database, as bytes. Every value starts with the CRC-32 of the rest and a version; everything
  * is big-endian, so the order of keys is the order of entries. Pure but for the checksums of node:zlib.
  *
- *   m/id                    cluster id, replica id
- *   m/hs                    hard state, write sequence, first and last position of the log, snapshot index
- *   m/snap                  last entry, configuration, length and SHA-256 of the snapshot's data
- *   s/<index u64>/<n u32>   the data, in chunks
- *   l/<index u64>           chain, term of the previous entry, entry
+ *   m/id                         cluster id, replica id
+ *   m/hs                         hard state, write sequence, first and last position of the log, snapshot index
+ *   m/snap                       last entry, configuration, generation, length and SHA-256 of the snapshot's data
+ *   s/<generation u64>/<n u32>   the data, in chunks
+ *   l/<index u64>                chain, term of the previous entry, entry
+ *
+ * A snapshot's chunks come first and m/snap last, under a generation that was never used before: chunks of another
+ * generation are what a crash left, and no damage.
  *
  * LevelDB drops records of a damaged log file without a word, so no record is believed alone: each entry's chain is
  * seeded with the chain of the one before it, and m/hs, rewritten in every batch, says where the chain starts and ends.
@@ -30,17 +33,21 @@ import {
   decodeEntry,
   decodeEntryId,
   encodeConfiguration,
+  encodedEntryBytes,
   encodeEntry,
   encodeEntryId,
 } from './codec.ts';
 
 const FORMAT_VERSION = 1;
 const CLUSTER_ID_BYTES_MAX = 255;
-export const SNAPSHOT_CHUNK_BYTES: number = 1 << 20;
+/** One synced write: small, so that entries written meanwhile do not wait long behind it. */
+export const SNAPSHOT_CHUNK_BYTES: number = 256 << 10;
 
 export const IDENTITY_KEY: Buffer = Buffer.from('m/id');
 export const STATE_KEY: Buffer = Buffer.from('m/hs');
 export const SNAPSHOT_KEY: Buffer = Buffer.from('m/snap');
+/** After checksum, version and chain. */
+const LOG_BODY_OFFSET = 9;
 const LOG_PREFIX = Buffer.from('l/');
 const CHUNK_PREFIX = Buffer.from('s/');
 
@@ -74,6 +81,8 @@ export interface StateRecord {
 export interface SnapshotRecord {
   readonly last: EntryId;
   readonly configuration: Configuration;
+  /** Of the chunks that are this snapshot's. */
+  readonly generation: number;
   readonly length: number;
   readonly sha256: Uint8Array;
 }
@@ -85,10 +94,10 @@ export function logKey(index: LogIndex): Buffer {
   return buffer(to);
 }
 
-export function chunkKey(snapshotIndex: LogIndex, chunk: number): Buffer {
+export function chunkKey(generation: number, chunk: number): Buffer {
   const to = new ByteWriter(14);
   to.raw(CHUNK_PREFIX);
-  to.u64(snapshotIndex);
+  to.u64(generation);
   to.u32(chunk);
   return buffer(to);
 }
@@ -97,8 +106,14 @@ export function isLogKey(bytes: Buffer): boolean {
   return bytes.length === 10 && bytes.subarray(0, 2).equals(LOG_PREFIX);
 }
 
-export function isChunkKey(bytes: Buffer): boolean {
-  return bytes.length === 14 && bytes.subarray(0, 2).equals(CHUNK_PREFIX);
+/** Null for the key of another record. */
+export function chunkGeneration(key: Buffer): number | null {
+  if (key.length !== 14 || !key.subarray(0, 2).equals(CHUNK_PREFIX)) return null;
+  return new ByteReader(key.subarray(2)).u64();
+}
+
+export function chunkCount(length: number): number {
+  return Math.ceil(length / SNAPSHOT_CHUNK_BYTES);
 }
 
 /** The chain of a log that starts after `base`. */
@@ -160,6 +175,7 @@ export function encodeSnapshotRecord(record: SnapshotRecord): Buffer {
   return sealed((to) => {
     encodeEntryId(to, record.last);
     encodeConfiguration(to, record.configuration);
+    to.u64(record.generation);
     to.u32(record.length);
     to.raw(record.sha256);
   });
@@ -170,23 +186,25 @@ export function decodeSnapshotRecord(bytes: Uint8Array): SnapshotRecord {
     const last = decodeEntryId(from);
     if (last.index === 0) throw new DecodeError('a snapshot of nothing');
     const configuration = decodeConfiguration(from);
+    const generation = from.u64();
     const length = from.u32();
     if (length > MAX_FRAME_BYTES) throw new DecodeError(`a snapshot of ${length} bytes`);
-    return { last, configuration, length, sha256: from.raw(32).slice() };
+    return { last, configuration, generation, length, sha256: from.raw(32).slice() };
   });
 }
 
-/** Also returns the chain that the next entry continues. */
+/** Also returns the link that the next entry continues. */
 export function encodeLogRecord(previous: Link, entry: Entry): { bytes: Buffer; link: Link } {
-  const body = new ByteWriter();
-  body.u64(previous.term);
-  encodeEntry(body, entry);
-  const chain = crc32(body.finish(), previous.chain);
-  const bytes = sealed((to) => {
-    to.u32(chain);
-    to.raw(body.finish());
-  });
-  return { bytes, link: { term: entry.term, index: entry.index, chain } };
+  const to = new ByteWriter(LOG_BODY_OFFSET + 8 + encodedEntryBytes(entry));
+  to.u32(0);
+  to.u8(FORMAT_VERSION);
+  to.u32(0);
+  to.u64(previous.term);
+  encodeEntry(to, entry);
+  const bytes = buffer(to);
+  const chain = crc32(bytes.subarray(LOG_BODY_OFFSET), previous.chain);
+  bytes.writeUInt32BE(chain, LOG_BODY_OFFSET - 4);
+  return { bytes: seal(bytes), link: { term: entry.term, index: entry.index, chain } };
 }
 
 /** Verifies that the record continues `previous`. */
@@ -219,7 +237,10 @@ function sealed(write: (to: ByteWriter) => void): Buffer {
   to.u32(0);
   to.u8(FORMAT_VERSION);
   write(to);
-  const bytes = buffer(to);
+  return seal(buffer(to));
+}
+
+function seal(bytes: Buffer): Buffer {
   bytes.writeUInt32BE(crc32(bytes.subarray(4)));
   return bytes;
 }

@@ -1,24 +1,23 @@
 /**
- * Reads a whole Raft database and believes none of it before it fits together: identity, checksums, the chain of
- * entries from the recorded start to the recorded end, the snapshot's digest, and nothing in it that nobody wrote.
- * Changes nothing. What does not verify is a StorageDamagedError that says what was found where.
+ * Reads the records of a whole Raft database and believes none of them before they fit together: identity, checksums,
+ * the chain of entries from the recorded start to the recorded end, the snapshot's digest, and nothing in it that nobody
+ * wrote. Pure, and never repairs. What does not verify is a StorageDamagedError that says what was found where.
  */
 import { createHash } from 'node:crypto';
-import type { Level } from 'level';
 import { type Entry, type EntryId, InvariantError, type Snapshot } from '../core/types.ts';
 import { DecodeError } from './bytes.ts';
 import {
+  chunkCount,
+  chunkGeneration,
   chunkKey,
   decodeIdentity,
   decodeLogRecord,
   decodeSnapshotRecord,
   decodeState,
   IDENTITY_KEY,
-  isChunkKey,
   isLogKey,
   type Link,
   logKey,
-  SNAPSHOT_CHUNK_BYTES,
   SNAPSHOT_KEY,
   STATE_KEY,
   type StateRecord,
@@ -27,59 +26,76 @@ import {
 } from './records.ts';
 import { StorageDamagedError } from './storage.ts';
 
+export type RawRecord = readonly [key: Buffer, value: Buffer];
+
+export interface StoredSnapshot {
+  readonly generation: number;
+  readonly chunks: number;
+}
+
+/** A database that fits together. */
 export interface DatabaseContents {
   readonly state: StateRecord;
-  readonly entries: Entry[];
+  readonly entries: readonly Entry[];
   /** One for each entry. */
-  readonly links: Link[];
+  readonly links: readonly Link[];
   readonly snapshot: Snapshot | null;
+  readonly stored: StoredSnapshot;
+  /** Chunks of snapshots that never came to be: what a crash left of them. */
+  readonly orphans: readonly Buffer[];
 }
 
-/** Raw records by kind, in key order. */
-interface RawContents {
+/** Records by kind, in key order. */
+interface SortedRecords {
   readonly meta: Map<string, Buffer>;
-  readonly log: [key: Buffer, value: Buffer][];
-  readonly chunks: [key: Buffer, value: Buffer][];
+  readonly log: RawRecord[];
+  readonly chunks: RawRecord[];
 }
 
-export async function readDatabase(
-  database: Level<Buffer, Buffer>,
-  directory: string,
+/**
+ * `records` is everything in the database, in the order of the keys' bytes; `name` is what errors call it. Throws
+ * StorageDamagedError, or a plain Error when a newer version wrote it.
+ */
+export function verifyDatabase(
+  name: string,
+  records: Iterable<RawRecord>,
   identity: StorageIdentity,
-): Promise<DatabaseContents> {
+): DatabaseContents {
   try {
-    return verify(await readAll(database), identity);
+    return verify(sort(records), identity);
   } catch (cause) {
     if (cause instanceof InvariantError) throw cause;
     if (cause instanceof UnknownFormatError) {
-      const sentence = `the Raft database ${directory} was written by a newer version: ${cause.message}`;
-      throw new Error(sentence, { cause });
+      throw new Error(`the Raft database ${name} was written by a newer version: ${cause.message}`, {
+        cause,
+      });
     }
     const what = cause instanceof Error ? cause.message : String(cause);
-    throw new StorageDamagedError(`the Raft database ${directory} is damaged: ${what}`, { cause });
+    throw new StorageDamagedError(`the Raft database ${name} is damaged: ${what}`, { cause });
   }
 }
 
-async function readAll(database: Level<Buffer, Buffer>): Promise<RawContents> {
+function sort(records: Iterable<RawRecord>): SortedRecords {
   const meta = new Map<string, Buffer>();
-  const log: [Buffer, Buffer][] = [];
-  const chunks: [Buffer, Buffer][] = [];
+  const log: RawRecord[] = [];
+  const chunks: RawRecord[] = [];
   const metaKeys = [IDENTITY_KEY, STATE_KEY, SNAPSHOT_KEY];
-  for await (const [key, value] of database.iterator()) {
-    if (isLogKey(key)) log.push([key, value]);
-    else if (isChunkKey(key)) chunks.push([key, value]);
+  for (const record of records) {
+    const [key, value] = record;
+    if (isLogKey(key)) log.push(record);
+    else if (chunkGeneration(key) !== null) chunks.push(record);
     else if (metaKeys.some((known) => known.equals(key))) meta.set(key.toString(), value);
     else throw new DecodeError(`a record with the unknown key ${key.toString('hex')}`);
   }
   return { meta, log, chunks };
 }
 
-function verify(raw: RawContents, identity: StorageIdentity): DatabaseContents {
-  verifyIdentity(identity, metaRecord(raw, IDENTITY_KEY, decodeIdentity));
-  const state = metaRecord(raw, STATE_KEY, decodeState);
-  const { entries, links } = verifyLog(raw, state);
-  const snapshot = verifySnapshot(raw, state);
-  const covered = [state.base, ...links].find((link) => link.index === state.snapshotIndex);
+function verify(records: SortedRecords, identity: StorageIdentity): DatabaseContents {
+  verifyIdentity(identity, metaRecord(records, IDENTITY_KEY, decodeIdentity));
+  const state = metaRecord(records, STATE_KEY, decodeState);
+  const log = verifyLog(records, state);
+  const { snapshot, stored } = verifySnapshot(records, state);
+  const covered = [state.base, ...log.links].find((link) => link.index === state.snapshotIndex);
   if (snapshot !== null && covered?.term !== snapshot.meta.last.term) {
     throw new DecodeError(`the snapshot and entry ${state.snapshotIndex} have different terms`);
   }
@@ -87,12 +103,15 @@ function verify(raw: RawContents, identity: StorageIdentity): DatabaseContents {
   if (term < state.last.term) throw new DecodeError(`term ${term} is lower than the last entry's`);
   if (commit > state.last.index) throw new DecodeError(`commit ${commit} is beyond the last entry`);
   if (commit < state.snapshotIndex) throw new DecodeError(`commit ${commit} is before the snapshot`);
-  return { state, entries, links, snapshot };
+  const orphans = records.chunks
+    .map(([key]) => key)
+    .filter((key) => chunkGeneration(key) !== stored.generation);
+  return { state, ...log, snapshot, stored, orphans };
 }
 
-function metaRecord<T>(raw: RawContents, key: Buffer, decode: (bytes: Uint8Array) => T): T {
+function metaRecord<T>(records: SortedRecords, key: Buffer, decode: (bytes: Uint8Array) => T): T {
   const name = key.toString();
-  const bytes = raw.meta.get(name);
+  const bytes = records.meta.get(name);
   if (bytes === undefined) throw new DecodeError(`record ${name} is missing`);
   return located(`record ${name}`, () => decode(bytes));
 }
@@ -103,11 +122,11 @@ function verifyIdentity(expected: StorageIdentity, found: StorageIdentity): void
   throw new DecodeError(`it belongs to ${theirs}, this is ${ours}`);
 }
 
-function verifyLog(raw: RawContents, state: StateRecord): { entries: Entry[]; links: Link[] } {
+function verifyLog(records: SortedRecords, state: StateRecord): { entries: Entry[]; links: Link[] } {
   const entries: Entry[] = [];
   const links: Link[] = [];
   let previous = state.base;
-  for (const [key, value] of raw.log) {
+  for (const [key, value] of records.log) {
     const { entry, link } = located(`the record after entry ${previous.index}`, () => {
       return decodeLogRecord(previous, value);
     });
@@ -122,31 +141,36 @@ function verifyLog(raw: RawContents, state: StateRecord): { entries: Entry[]; li
   return { entries, links };
 }
 
-function verifySnapshot(raw: RawContents, state: StateRecord): Snapshot | null {
+function verifySnapshot(
+  records: SortedRecords,
+  state: StateRecord,
+): { snapshot: Snapshot | null; stored: StoredSnapshot } {
   const { base, last, snapshotIndex } = state;
   if (snapshotIndex === 0) {
-    const nothing = base.index === 0 && raw.chunks.length === 0 && !raw.meta.has(SNAPSHOT_KEY.toString());
+    const nothing = base.index === 0 && !records.meta.has(SNAPSHOT_KEY.toString());
     if (!nothing) throw new DecodeError('the snapshot is not recorded');
-    return null;
+    return { snapshot: null, stored: { generation: 0, chunks: 0 } };
   }
-  const record = metaRecord(raw, SNAPSHOT_KEY, decodeSnapshotRecord);
+  const record = metaRecord(records, SNAPSHOT_KEY, decodeSnapshotRecord);
   if (record.last.index !== snapshotIndex || snapshotIndex < base.index || snapshotIndex > last.index) {
     throw new DecodeError(`the snapshot is at ${record.last.index} instead of ${snapshotIndex}`);
   }
-  for (const [n, [key]] of raw.chunks.entries()) {
-    if (!key.equals(chunkKey(snapshotIndex, n)))
-      throw new DecodeError(`chunk ${n} of the snapshot is missing`);
+  const { generation } = record;
+  const own = records.chunks.filter(([key]) => chunkGeneration(key) === generation);
+  for (const [n, [key]] of own.entries()) {
+    if (!key.equals(chunkKey(generation, n))) throw new DecodeError(`chunk ${n} of the snapshot is missing`);
   }
-  const chunks = raw.chunks.map(([, value]) => value);
+  const chunks = own.map(([, value]) => value);
   const whole =
-    chunks.length === Math.ceil(record.length / SNAPSHOT_CHUNK_BYTES) &&
+    chunks.length === chunkCount(record.length) &&
     chunks.reduce((sum, chunk) => sum + chunk.length, 0) === record.length;
   if (!whole) throw new DecodeError('the snapshot is not complete');
   const data = Buffer.concat(chunks);
   if (!createHash('sha256').update(data).digest().equals(record.sha256)) {
     throw new DecodeError('the snapshot does not have its digest');
   }
-  return { meta: { last: record.last, configuration: record.configuration }, data };
+  const meta = { last: record.last, configuration: record.configuration };
+  return { snapshot: { meta, data }, stored: { generation, chunks: chunks.length } };
 }
 
 function sameId(a: EntryId, b: EntryId): boolean {
