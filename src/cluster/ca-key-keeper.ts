@@ -11,14 +11,16 @@ const INTERVAL_MS = 1_000;
 export class CaKeyKeeper implements Disposable {
   readonly #replica: Replica;
   readonly #dataDir: string;
+  readonly #epoch: number;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   #busy = false;
   #stopped = false;
 
-  constructor(replica: Replica, dataDir: string, log: Log) {
+  constructor(replica: Replica, dataDir: string, epoch: number, log: Log) {
     this.#replica = replica;
     this.#dataDir = dataDir;
+    this.#epoch = epoch;
     this.#log = log;
     this.#timer = setInterval(() => this.#wake(), INTERVAL_MS);
     replica.onChange(() => this.#wake());
@@ -48,7 +50,7 @@ export class CaKeyKeeper implements Disposable {
   async #settle(votes: boolean): Promise<void> {
     const caKey = votes ? await this.#replica.fetchCaKey(AbortSignal.timeout(INTERVAL_MS)) : null;
     if (this.#stopped || (votes && caKey === null)) return;
-    await saveCaKey(this.#dataDir, caKey);
+    await saveCaKey(this.#dataDir, this.#epoch, caKey);
     this.#replica.setCaKey(caKey);
     this.#log.info(
       caKey === null ? 'ca-key-deleted' : 'ca-key-received',

@@ -2,7 +2,7 @@
  * What this host knows of its membership, in `cluster.json`: which cluster, which epoch, which replica, by which
  * certificate, and where the others were last seen. Written `unfinished` before the first step of `init` or `join` that
  * another host can see, `member` after the last, so that an interrupted one resumes under the same names.
- * The CA key lies beside it in `ca.key`, on voters only, never in the log.
+ * The CA key of the epoch lies beside it (`ca.key`), on voters only, never in the log.
  */
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import type { Endpoint } from '../../raft/transport/transport.ts';
 import { writeFileAtomic } from '../config/atomic-file.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { type NodeId, toNodeId } from '../subnet/lease.ts';
+import { ofEpoch } from './epoch.ts';
 
 /** A member as this host last knew it: enough to find and recognise it before the log is here. */
 export interface KnownMember {
@@ -44,7 +45,6 @@ export type ClusterFile = UnfinishedMembership | Membership;
 
 const FORMAT = 1;
 const FILE = 'cluster.json';
-const CA_KEY_FILE = 'ca.key';
 /** More than any cluster has: a bound for hostile input. */
 const MAX_KNOWN_MEMBERS = 10_000;
 
@@ -67,15 +67,19 @@ export async function removeClusterFile(dataDir: string): Promise<void> {
   await rm(join(dataDir, FILE), { force: true });
 }
 
-export async function loadCaKey(dataDir: string): Promise<string | null> {
-  return await readIfThere(join(dataDir, CA_KEY_FILE));
+export async function loadCaKey(dataDir: string, epoch: number): Promise<string | null> {
+  return await readIfThere(caKeyFile(dataDir, epoch));
 }
 
 /** Null deletes it: a host that is no longer a voter must not be able to sign. */
-export async function saveCaKey(dataDir: string, caKey: string | null): Promise<void> {
-  const path = join(dataDir, CA_KEY_FILE);
+export async function saveCaKey(dataDir: string, epoch: number, caKey: string | null): Promise<void> {
+  const path = caKeyFile(dataDir, epoch);
   if (caKey === null) await rm(path, { force: true });
   else await writeFileAtomic(path, caKey, { mode: 0o600 });
+}
+
+function caKeyFile(dataDir: string, epoch: number): string {
+  return join(dataDir, `${ofEpoch('ca', epoch)}.key`);
 }
 
 async function readIfThere(path: string): Promise<string | null> {

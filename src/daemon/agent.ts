@@ -165,7 +165,7 @@ export class Agent {
   }
 
   #startDuties(replica: Replica): void {
-    const { dataDir, log, nodeId, options, watcher, previous } = this.#parts;
+    const { dataDir, log, nodeId, options, watcher, previous, membership } = this.#parts;
     const holder = new LeaseHolder({
       replica,
       nodeId,
@@ -175,7 +175,8 @@ export class Agent {
       log,
     });
     this.#holder = holder;
-    const duties = [holder, new LeaderDuties(replica, log), new CaKeyKeeper(replica, dataDir, log)];
+    const keeper = new CaKeyKeeper(replica, dataDir, membership.epoch, log);
+    const duties = [holder, new LeaderDuties(replica, log), keeper];
     this.#stack.push(async () => {
       for (const duty of duties) duty[Symbol.dispose]();
     });

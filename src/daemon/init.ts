@@ -11,6 +11,7 @@ import { LevelStorage } from '../../raft/storage/level.ts';
 import type { InitOptions, InitReady, Running } from '../cli/launcher.ts';
 import { foundAuthority } from '../cluster/certificate-authority.ts';
 import { loadClusterFile, type Membership, saveCaKey, saveClusterFile } from '../cluster/cluster-file.ts';
+import { FIRST_EPOCH } from '../cluster/epoch.ts';
 import { askNamedPeers } from '../cluster/founding.ts';
 import {
   createIdentity,
@@ -27,7 +28,7 @@ import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { hashSecret } from '../subnet/token.ts';
 import type { Agent } from './agent.ts';
 import { change, joinCommand } from './agent-api.ts';
-import { dataFiles } from './directories.ts';
+import { raftFiles } from './directories.ts';
 import { requestLease } from './lease-request.ts';
 import {
   forgetMembership,
@@ -40,7 +41,6 @@ import {
 import { openWorkplace, type Workplace } from './workplace.ts';
 
 const FIRST_REPLICA = toReplicaId(1);
-const FIRST_EPOCH = 1;
 
 const TOKEN_TTL_MS = 24 * 60 * 60 * 1000;
 /** A lone voter answers itself; this is for a slow disk. */
@@ -123,7 +123,7 @@ async function found(
     const { id, secret } = newTokenSecret();
     try {
       await bootstrap(workplace, options, identity, membership, replica, { id, secret });
-      await saveCaKey(dataDir, authority.caKey);
+      await saveCaKey(dataDir, FIRST_EPOCH, authority.caKey);
       await saveClusterFile(dataDir, membership);
     } catch (error) {
       await replica.close();
@@ -146,10 +146,10 @@ async function startFirstReplica(
   membership: Membership,
   caKey: string,
 ): Promise<Replica> {
-  const { raft } = dataFiles(dataDir);
-  await rm(raft, { recursive: true, force: true }); // of an `init` that was interrupted before anybody could join
+  const { database } = raftFiles(dataDir, FIRST_EPOCH);
+  await rm(database, { recursive: true, force: true }); // of an `init` that was interrupted before anybody could join
   const storage = await LevelStorage.create(
-    raft,
+    database,
     { cluster: membership.clusterId, replica: FIRST_REPLICA },
     { ...bootstrapState(FIRST_REPLICA), snapshot: null },
   );

@@ -30,7 +30,7 @@ import { certificateDigest, type JoinToken, parseToken } from '../cluster/token.
 import { writeFileAtomic } from '../config/atomic-file.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
-import { type DataFiles, dataFiles } from './directories.ts';
+import { raftFiles } from './directories.ts';
 import { requestLease } from './lease-request.ts';
 import {
   forgetMembership,
@@ -118,7 +118,7 @@ async function rejoin(
   const replica = await startJoinedReplica(workplace, identity, membership);
   try {
     await settle(workplace, options, identity, replica, requestId, signal);
-    await saveCaKey(options.dataDir, null);
+    await saveCaKey(options.dataDir, membership.epoch, null);
     await saveClusterFile(options.dataDir, membership);
   } catch (error) {
     await replica.close();
@@ -128,9 +128,9 @@ async function rejoin(
   return running(agent, async () => readyFacts(agent, workplace));
 }
 
-async function isDamaged(dataDir: string, { clusterId, replicaId }: Membership): Promise<boolean> {
+async function isDamaged(dataDir: string, { clusterId, epoch, replicaId }: Membership): Promise<boolean> {
   try {
-    await using storage = await LevelStorage.open(dataFiles(dataDir).raft, {
+    await using storage = await LevelStorage.open(raftFiles(dataDir, epoch).database, {
       cluster: clusterId,
       replica: replicaId,
     });
@@ -180,7 +180,7 @@ async function startJoinedReplica(
   identity: Identity,
   membership: Membership,
 ): Promise<Replica> {
-  const storage = await openJoinedStorage(dataFiles(workplace.start.dataDir), membership);
+  const storage = await openJoinedStorage(workplace.start.dataDir, membership);
   return await startReplica({ workplace, identity, membership, caKey: null, founding: null, storage });
 }
 
@@ -188,18 +188,16 @@ async function startJoinedReplica(
  * The database of this very replica id is kept, also half-written: it may hold a vote or an acknowledgement that the
  * cluster counts on. One of another id is of an earlier attempt, and that id is never used again.
  */
-async function openJoinedStorage(
-  { raft, raftOwner }: DataFiles,
-  membership: Membership,
-): Promise<LevelStorage> {
+async function openJoinedStorage(dataDir: string, membership: Membership): Promise<LevelStorage> {
+  const { database, owner } = raftFiles(dataDir, membership.epoch);
   const names = { cluster: membership.clusterId, replica: membership.replicaId };
-  const owner = await readFile(raftOwner, 'utf8').catch(() => null); // none: no database was ever made here
+  const owned = await readFile(owner, 'utf8').catch(() => null); // none: no database was ever made here
   const name = `${names.cluster} ${names.replica}`;
-  if (owner === name) return await LevelStorage.open(raft, names);
-  await rm(raft, { recursive: true, force: true });
-  const storage = await LevelStorage.create(raft, names, { ...EMPTY_STATE, snapshot: null });
+  if (owned === name) return await LevelStorage.open(database, names);
+  await rm(database, { recursive: true, force: true });
+  const storage = await LevelStorage.create(database, names, { ...EMPTY_STATE, snapshot: null });
   try {
-    await writeFileAtomic(raftOwner, name, { mode: 0o600 });
+    await writeFileAtomic(owner, name, { mode: 0o600 });
   } catch (error) {
     await storage.close();
     throw error;

@@ -6,7 +6,8 @@ import { rm } from 'node:fs/promises';
 import { LevelStorage } from '../../raft/storage/level.ts';
 import { StorageDamagedError } from '../../raft/storage/storage.ts';
 import type { Ready, Running } from '../cli/launcher.ts';
-import { loadCaKey, type Membership, removeClusterFile, saveCaKey } from '../cluster/cluster-file.ts';
+import { loadCaKey, type Membership, removeClusterFile } from '../cluster/cluster-file.ts';
+import { removeOtherEpochs } from '../cluster/epoch.ts';
 import type { Identity } from '../cluster/identity.ts';
 import { Replica } from '../cluster/replica.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
@@ -14,7 +15,7 @@ import type { Ip } from '../net/ip.ts';
 import { toIp } from '../net/ip.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import { Agent } from './agent.ts';
-import { dataFiles } from './directories.ts';
+import { dataFiles, raftFiles } from './directories.ts';
 import { leaseFacts, nodeFacts } from './facts.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -60,9 +61,9 @@ export async function startMember(
   membership: Membership,
 ): Promise<Agent> {
   const { dataDir } = workplace.start;
-  const caKey = await loadCaKey(dataDir);
+  const caKey = await loadCaKey(dataDir, membership.epoch);
   try {
-    const storage = await LevelStorage.open(dataFiles(dataDir).raft, {
+    const storage = await LevelStorage.open(raftFiles(dataDir, membership.epoch).database, {
       cluster: membership.clusterId,
       replica: membership.replicaId,
     });
@@ -88,6 +89,10 @@ export async function runAgent(
   await workplace.saveOptions().catch((error: unknown) => {
     log.error('options-not-saved', 'The options of this agent cannot be stored.', { err: error });
   });
+  // Of an epoch that this host has left behind: its key must not lie about. Nothing here depends on it.
+  await removeOtherEpochs(dataDir, membership.epoch).catch((error: unknown) => {
+    log.error('old-epoch-not-removed', 'The files of an earlier epoch cannot be removed.', { err: error });
+  });
   return await Agent.start({
     dataDir,
     runDir,
@@ -109,11 +114,8 @@ export async function runAgent(
 /** The node key stays: the host may join again, and is then known as the same node. */
 export async function forgetMembership(dataDir: string): Promise<void> {
   await removeClusterFile(dataDir);
-  await saveCaKey(dataDir, null);
-  const files = dataFiles(dataDir);
-  await rm(files.leaseCache, { force: true });
-  await rm(files.raft, { recursive: true, force: true });
-  await rm(files.raftOwner, { force: true });
+  await rm(dataFiles(dataDir).leaseCache, { force: true });
+  await removeOtherEpochs(dataDir, null);
 }
 
 /** The facts a user sees once the agent is ready. */

@@ -39,7 +39,7 @@ describe('cluster.json', () => {
 
   it('is null on a host that was never told to be in a cluster', async () => {
     expect(await loadClusterFile(directory)).toBeNull();
-    expect(await loadCaKey(directory)).toBeNull();
+    expect(await loadCaKey(directory, 1)).toBeNull();
   });
 
   it('is read back as it was written, and nobody else may read it', async () => {
@@ -52,10 +52,10 @@ describe('cluster.json', () => {
   });
 
   it('deletes the CA key of a host that does not vote any more', async () => {
-    await saveCaKey(directory, 'key');
-    expect(await loadCaKey(directory)).toBe('key');
+    await saveCaKey(directory, 1, 'key');
+    expect(await loadCaKey(directory, 1)).toBe('key');
     expect((await stat(join(directory, 'ca.key'))).mode & 0o777).toBe(0o600);
-    await saveCaKey(directory, null);
+    await saveCaKey(directory, 1, null);
     expect(await readdir(directory)).toEqual([]);
   });
 
