@@ -24,7 +24,9 @@ export {
   RaftNode,
   type RaftNodeOptions,
 } from './runtime/node.ts';
+export type { ReadAnswer } from './runtime/reads.ts';
 export type { StateMachine } from './runtime/state-machine.ts';
+export type { TransferOutcome } from './runtime/transfers.ts';
 export { LevelStorage } from './storage/level.ts';
 export { MemoryStorage } from './storage/memory.ts';
 export { type RaftStorage, type Recovered, StorageDamagedError } from './storage/storage.ts';

@@ -16,8 +16,13 @@ export const MAX_DATAGRAM_BYTES = 1_200;
 export const MAX_COMMAND_BYTES: number = 1 << 20;
 /** Voters, outgoing voters and learners of one configuration together: eight times the fleet the design is sized for. */
 export const MAX_CONFIGURATION_REPLICAS = 4_096;
-/** One frame on a TLS stream: a snapshot must fit. */
+/** One frame on a TLS stream: the largest append must fit. */
 export const MAX_FRAME_BYTES: number = 16 << 20;
+/** The state machine is in memory, and so are its snapshot and the one that is being received. */
+export const MAX_SNAPSHOT_BYTES: number = 256 << 20;
+/** Small enough that a heartbeat on the same stream does not wait for long, large enough to fill a fast one. */
+export const SNAPSHOT_CHUNK_BYTES: number = 256 << 10;
+export const MAX_SNAPSHOT_INFLIGHT_BYTES: number = 1 << 20;
 /** Append bytes under way to one peer that are not acknowledged yet; what the default receive buffer holds. */
 export const MAX_INFLIGHT_BYTES: number = 256 << 10;
 export const MAX_INFLIGHT_MESSAGES = 128;
@@ -77,7 +82,7 @@ export const LAGGING_ENTRIES = 10_000;
  *  jitter), INITIAL before the first measurement. */
 export const RETRANSMIT_MS_MIN = 10;
 export const RETRANSMIT_MS_INITIAL = 100;
-/** A snapshot is a stream, not a datagram: it is long under way, and a lost one shows in the heartbeat responses. */
+/** Chunks go over a stream that loses nothing while it stands; when it breaks, its successor resumes them at once. */
 export const SNAPSHOT_RETRY_MS = 10_000;
 
 /** A commit index that no other write carries is written after this: a restart without a quorum knows it then. */

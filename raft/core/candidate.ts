@@ -6,7 +6,7 @@
 import { decideVote } from './election.ts';
 import { becomeLeader } from './leader.ts';
 import { isVoter, members } from './membership.ts';
-import type { PreVoteRequest, PreVoteResponse, VoteRequest, VoteResponse } from './messages.ts';
+import type { PreVoteRequest, PreVoteResponse, TimeoutNow, VoteRequest, VoteResponse } from './messages.ts';
 import { voteResult } from './quorum.ts';
 import type { CandidateRole, Replica } from './replica.ts';
 import { assert, type ReplicaId, toTerm } from './types.ts';
@@ -23,16 +23,27 @@ export function startPreVote(replica: Replica): void {
   count(replica, role);
 }
 
-function startVote(replica: Replica): void {
-  replica.enterTerm(toTerm(replica.term + 1));
-  replica.vote = replica.id;
-  requestVotes(replica, candidate(replica, 'vote'));
+/**
+ * The leader wishes it: no pre-vote, and no voter refuses because that leader is alive (thesis 4.2.3). Only from the
+ * leader that is followed: an old request must not depose a newer one.
+ */
+export function handleTimeoutNow(replica: Replica, message: TimeoutNow): void {
+  const { role, term } = replica;
+  if (message.term !== term || role.kind !== 'follower' || role.leader !== message.from) return;
+  if (replica.mayCampaign) startVote(replica, true);
 }
 
-function candidate(replica: Replica, phase: CandidateRole['phase']): CandidateRole {
+function startVote(replica: Replica, transfer: boolean): void {
+  replica.enterTerm(toTerm(replica.term + 1));
+  replica.vote = replica.id;
+  requestVotes(replica, candidate(replica, 'vote', transfer));
+}
+
+function candidate(replica: Replica, phase: CandidateRole['phase'], transfer = false): CandidateRole {
   const role: CandidateRole = {
     kind: 'candidate',
     phase,
+    transfer,
     votes: new Map(),
     electionAt: replica.now + replica.randomTimeout(),
     retryAt: replica.now + replica.options.heartbeatMs,
@@ -49,7 +60,8 @@ function requestVotes(replica: Replica, role: CandidateRole): void {
       const nextTerm = toTerm(term + 1);
       replica.send({ kind: 'pre-vote-request', from: id, to, term, nextTerm, last: log.last });
     } else {
-      replica.sendAfterPersist({ kind: 'vote-request', from: id, to, term, last: log.last });
+      const { transfer } = role;
+      replica.sendAfterPersist({ kind: 'vote-request', from: id, to, term, last: log.last, transfer });
     }
   }
 }
@@ -100,8 +112,8 @@ export function handleVoteRequest(replica: Replica, message: VoteRequest): void 
 }
 
 function voterOf(replica: Replica): Parameters<typeof decideVote>[0] {
-  const { term, vote, leaderIsAlive, log } = replica;
-  return { term, vote, leaderIsAlive, last: log.last };
+  const { term, vote, leaderIsAlive, mayVote, log } = replica;
+  return { term, vote, leaderIsAlive, mayVote, last: log.last };
 }
 
 export function handlePreVoteResponse(replica: Replica, message: PreVoteResponse): void {
@@ -126,6 +138,6 @@ function count(replica: Replica, role: CandidateRole): void {
   const result = voteResult(replica.log.configuration, (id) => role.votes.get(id));
   if (result === 'lost') replica.becomeFollower(replica.term, null);
   if (result !== 'won') return;
-  if (role.phase === 'pre-vote') startVote(replica);
+  if (role.phase === 'pre-vote') startVote(replica, false);
   else becomeLeader(replica);
 }

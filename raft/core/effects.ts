@@ -48,9 +48,19 @@ export interface Effects {
   readonly restore: Snapshot | null;
   /** Committed entries in log order, each exactly once. */
   readonly apply: readonly Entry[];
+  /** What became of reads that were asked for, each exactly once. */
+  readonly reads: readonly ReadOutcome[];
   /** Set when role, term or known leader changed. */
   readonly transition: Transition | null;
 }
+
+/**
+ * `confirmed`: a state that holds everything up to `index` shows every write that was acknowledged before the read was
+ * asked for. `lost`: this replica stopped leading first; the read may be asked for again.
+ */
+export type ReadOutcome =
+  | { readonly id: number; readonly kind: 'confirmed'; readonly index: LogIndex }
+  | { readonly id: number; readonly kind: 'lost' };
 
 export interface Transition {
   readonly role: Role;

@@ -13,6 +13,8 @@ export interface Voter {
   readonly last: EntryId;
   /** It leads, or heard from a leader of `term` within the minimum election timeout. */
   readonly leaderIsAlive: boolean;
+  /** False just after a restart: who knows that this disk is an old copy must have had the time to say so. */
+  readonly mayVote: boolean;
 }
 
 /** `ignored`: not even the term of the request may be adopted. */
@@ -22,11 +24,12 @@ export function decideVote(voter: Voter, request: PreVoteRequest | VoteRequest):
   const upToDate = isUpToDate(request.last, voter.last);
   if (request.kind === 'pre-vote-request') {
     // Always answered: a stale asker learns the term from the rejection.
-    return !voter.leaderIsAlive && request.nextTerm > voter.term && upToDate ? 'granted' : 'rejected';
+    const wouldVote = voter.mayVote && !voter.leaderIsAlive;
+    return wouldVote && request.nextTerm > voter.term && upToDate ? 'granted' : 'rejected';
   }
   if (request.term < voter.term) return 'rejected';
   // Otherwise a removed or long separated replica could depose a working leader with its higher term.
-  if (voter.leaderIsAlive) return 'ignored';
+  if (!voter.mayVote || (voter.leaderIsAlive && !request.transfer)) return 'ignored';
   const free = request.term > voter.term || voter.vote === null || voter.vote === request.from;
   return free && upToDate ? 'granted' : 'rejected';
 }

@@ -4,11 +4,12 @@
  * commit index never passes the last entry that *this* message has proven equal.
  */
 import { follows } from './log.ts';
-import type { AppendRequest, HeartbeatRequest, SnapshotRequest } from './messages.ts';
+import type { AppendRequest, HeartbeatRequest, SnapshotChunk } from './messages.ts';
 import type { FollowerRole, Replica } from './replica.ts';
+import { assemble } from './snapshot-transfer.ts';
 import { assert, type EntryId, type LogIndex, type ReplicaId, toLogIndex } from './types.ts';
 
-export type LeaderMessage = AppendRequest | HeartbeatRequest | SnapshotRequest;
+export type LeaderMessage = AppendRequest | HeartbeatRequest | SnapshotChunk;
 
 /** Paper 5.2: whoever leads the current term is followed. Restarts the election timer. */
 export function follow(replica: Replica, leader: ReplicaId): void {
@@ -26,14 +27,17 @@ function heard(replica: Replica, role: FollowerRole): void {
 }
 
 /** What no correct leader can send is dropped before it changes anything, its term included. */
-export function isWellFormed(message: LeaderMessage): boolean {
+export function isWellFormed(message: LeaderMessage, snapshotBytesMax: number): boolean {
   switch (message.kind) {
     case 'append-request': {
       const last = message.entries.at(-1) ?? message.prev;
       return follows(message.prev, message.entries) && last.term <= message.term;
     }
-    case 'snapshot-request':
-      return message.snapshot.meta.last.term <= message.term;
+    case 'snapshot-chunk': {
+      const { meta, size, offset, data } = message;
+      const isInside = size <= snapshotBytesMax && offset + data.length <= size;
+      return meta.last.term <= message.term && isInside && (data.length > 0 || size === 0);
+    }
     case 'heartbeat-request':
       return true;
   }
@@ -110,13 +114,24 @@ export function handleHeartbeat(replica: Replica, message: HeartbeatRequest): vo
   });
 }
 
-export function handleSnapshot(replica: Replica, message: SnapshotRequest): void {
+export function handleSnapshotChunk(replica: Replica, message: SnapshotChunk): void {
   follow(replica, message.from);
-  const { last } = message.snapshot.meta;
+  const { last } = message.meta;
+  // Paper section 7: a snapshot of a prefix of this log tells nothing but that the prefix is committed.
+  if (last.index > replica.commit && replica.log.contains(last)) replica.commitTo(last.index);
   if (last.index > replica.commit) {
-    // Paper section 7: a snapshot of a prefix of this log tells nothing but that the prefix is committed.
-    if (replica.log.contains(last)) replica.commitTo(last.index);
-    else replica.restore(message.snapshot);
+    const snapshot = assemble(replica, message);
+    if (snapshot === null) {
+      reportReceived(replica, message);
+      return;
+    }
+    replica.restore(snapshot);
   }
   accept(replica, message.from, replica.commit);
+}
+
+function reportReceived(replica: Replica, { from: to, meta: { last } }: SnapshotChunk): void {
+  const { id, term, incoming } = replica;
+  const received = incoming?.meta.last.index === last.index ? incoming.received : 0;
+  replica.send({ kind: 'snapshot-received', from: id, to, term, last, received });
 }

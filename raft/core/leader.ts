@@ -7,8 +7,11 @@ import { entryBytes } from './log.ts';
 import { isJoint, isVoter, leaveJoint, type Membership, members, planChange } from './membership.ts';
 import { Progress } from './progress.ts';
 import { quorumReached } from './quorum.ts';
+import { noReads } from './reads.ts';
 import type { LeaderRole, Replica } from './replica.ts';
 import { replicate } from './replication.ts';
+import { sendRound } from './rounds.ts';
+import { expireTransfer } from './transfer.ts';
 import type { Entry } from './types.ts';
 import { assert, type Configuration, type EntryId, type ReplicaId, toLogIndex } from './types.ts';
 
@@ -16,6 +19,8 @@ export type ProposeResult =
   | { readonly kind: 'appended'; readonly id: EntryId }
   | { readonly kind: 'not-leader'; readonly leader: ReplicaId | null }
   | { readonly kind: 'busy' }
+  /** Leadership is being handed over: ask again soon, whoever leads then. */
+  | { readonly kind: 'transferring' }
   | { readonly kind: 'too-large' };
 
 export type ChangeResult =
@@ -38,6 +43,8 @@ export function becomeLeader(replica: Replica): void {
     peers: new Map(),
     sequence: 0,
     rounds: [],
+    reads: noReads(),
+    transfer: null,
     uncommittedBytes: replica.log.bytesAbove(replica.commit),
   };
   replica.role = leader;
@@ -72,6 +79,7 @@ export function propose(replica: Replica, payload: Uint8Array): ProposeResult {
   const { role, options } = replica;
   if (role.kind !== 'leader') return { kind: 'not-leader', leader: replica.leader };
   if (payload.length > options.maxCommandBytes) return { kind: 'too-large' };
+  if (role.transfer !== null) return { kind: 'transferring' };
   if (role.uncommittedBytes + payload.length > options.maxUncommittedBytes) return { kind: 'busy' };
   return { kind: 'appended', id: append(replica, role, { kind: 'command', payload }) };
 }
@@ -82,7 +90,7 @@ export function changeConfiguration(replica: Replica, target: Membership): Chang
   // Thesis 4.1 and its correction of 2015: no change before an entry of the own term is committed, or two leaders
   // could each complete a change that does not know of the other.
   const settled = log.term(replica.commit) === replica.term && log.configurationIndex <= replica.commit;
-  if (!settled || isJoint(log.configuration)) return { kind: 'in-progress' };
+  if (!settled || isJoint(log.configuration) || role.transfer !== null) return { kind: 'in-progress' };
   const plan = planChange(log.configuration, target);
   if (plan.kind === 'invalid') return plan;
   const { configuration } = plan;
@@ -132,6 +140,7 @@ export function tickLeader(replica: Replica, leader: LeaderRole): void {
     replica.becomeFollower(replica.term, null);
     return;
   }
+  expireTransfer(replica, leader);
   beat(replica, leader);
   for (const progress of leader.peers.values()) progress.expire(now);
 }
@@ -141,6 +150,7 @@ export function leaderDeadline(replica: Replica, leader: LeaderRole): number {
   for (const progress of leader.peers.values()) {
     deadline = Math.min(deadline, progress.heartbeatAt, progress.retransmitAt);
   }
+  if (leader.transfer !== null) deadline = Math.min(deadline, leader.transfer.deadline);
   // Alone, the leader is its own quorum, at every moment.
   if (deadline === Number.POSITIVE_INFINITY) return deadline;
   return Math.min(deadline, quorumActiveAt(replica, leader) + replica.options.electionTimeoutMsMax);
@@ -151,15 +161,10 @@ function beat(replica: Replica, leader: LeaderRole): void {
   const { now, options, log } = replica;
   const due = [...leader.peers].filter(([, progress]) => now >= progress.heartbeatAt);
   if (due.length === 0) return;
-  leader.sequence += 1;
-  const { sequence } = leader;
-  leader.rounds = leader.rounds.filter((round) => now - round.sentAt < options.electionTimeoutMsMax);
-  leader.rounds.push({ sequence, sentAt: now });
   for (const [to, progress] of due) {
     const interval = isVoter(log.configuration, to) ? options.heartbeatMs : options.learnerHeartbeatMs;
     // On a common grid, so that all peers share one wake-up.
     progress.heartbeatAt = leader.since + (Math.floor((now - leader.since) / interval) + 1) * interval;
-    const commit = toLogIndex(Math.min(progress.match, replica.commit));
-    replica.send({ kind: 'heartbeat-request', from: replica.id, to, term: replica.term, commit, sequence });
   }
+  sendRound(replica, leader, due);
 }

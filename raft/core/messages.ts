@@ -2,7 +2,7 @@
  * Everything replicas say to each other, one interface a message, every field used for one thing only.
  * `term` is always the sender's current term. All messages may be lost, duplicated, delayed and reordered.
  */
-import type { Entry, EntryId, LogIndex, ReplicaId, Snapshot, Term } from './types.ts';
+import type { Entry, EntryId, LogIndex, ReplicaId, SnapshotMeta, Term } from './types.ts';
 
 interface Envelope {
   readonly from: ReplicaId;
@@ -25,6 +25,8 @@ export interface PreVoteResponse extends Envelope {
 export interface VoteRequest extends Envelope {
   readonly kind: 'vote-request';
   readonly last: EntryId;
+  /** The leader itself has asked for this election: that it is alive is no reason to refuse (thesis 4.2.3). */
+  readonly transfer: boolean;
 }
 export interface VoteResponse extends Envelope {
   readonly kind: 'vote-response';
@@ -64,10 +66,31 @@ export interface HeartbeatResponse extends Envelope {
   /** The sender's last index: tells the leader of a lost append. */
   readonly lastIndex: LogIndex;
 }
-/** Replaces everything the receiver has up to `snapshot.meta.last`. Never a datagram. */
-export interface SnapshotRequest extends Envelope {
-  readonly kind: 'snapshot-request';
-  readonly snapshot: Snapshot;
+/**
+ * A piece of a snapshot that replaces everything the receiver has up to `meta.last`. Each one tells all about the whole,
+ * so that the first to arrive can be any of them. Never a datagram.
+ */
+export interface SnapshotChunk extends Envelope {
+  readonly kind: 'snapshot-chunk';
+  readonly meta: SnapshotMeta;
+  /** Bytes of the whole. */
+  readonly size: number;
+  /** SHA-256 of the whole. */
+  readonly digest: Uint8Array;
+  readonly offset: number;
+  readonly data: Uint8Array;
+}
+/** While a snapshot is incomplete. When it is installed an AppendAccepted says so. */
+export interface SnapshotReceived extends Envelope {
+  readonly kind: 'snapshot-received';
+  /** The last entry of the snapshot. */
+  readonly last: EntryId;
+  /** The receiver holds this many bytes from the start: the transfer goes on there, whoever leads by now. */
+  readonly received: number;
+}
+/** "Campaign now": the receiver holds the whole log, and the sender wishes it to lead (thesis 3.10). */
+export interface TimeoutNow extends Envelope {
+  readonly kind: 'timeout-now';
 }
 
 export type Message =
@@ -80,4 +103,6 @@ export type Message =
   | AppendRejected
   | HeartbeatRequest
   | HeartbeatResponse
-  | SnapshotRequest;
+  | SnapshotChunk
+  | SnapshotReceived
+  | TimeoutNow;

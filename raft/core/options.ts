@@ -13,9 +13,12 @@ import {
   MAX_DATAGRAM_BYTES,
   MAX_INFLIGHT_BYTES,
   MAX_INFLIGHT_MESSAGES,
+  MAX_SNAPSHOT_BYTES,
+  MAX_SNAPSHOT_INFLIGHT_BYTES,
   MAX_UNCOMMITTED_BYTES,
   RETRANSMIT_MS_INITIAL,
   RETRANSMIT_MS_MIN,
+  SNAPSHOT_CHUNK_BYTES,
   SNAPSHOT_RETRY_MS,
   TRAILING_ENTRIES,
 } from '../limits.ts';
@@ -30,6 +33,10 @@ export interface RaftOptions {
   readonly retransmitMsMin: number;
   readonly retransmitMsInitial: number;
   readonly snapshotRetryMs: number;
+  readonly snapshotChunkBytes: number;
+  readonly maxSnapshotInflightBytes: number;
+  /** A larger one is neither taken nor accepted. */
+  readonly maxSnapshotBytes: number;
   /** Entries in an append to a peer whose position is not known yet. */
   readonly maxProbeBytes: number;
   readonly maxAppendBytes: number;
@@ -51,6 +58,9 @@ const DEFAULTS: RaftOptions = {
   retransmitMsMin: RETRANSMIT_MS_MIN,
   retransmitMsInitial: RETRANSMIT_MS_INITIAL,
   snapshotRetryMs: SNAPSHOT_RETRY_MS,
+  snapshotChunkBytes: SNAPSHOT_CHUNK_BYTES,
+  maxSnapshotInflightBytes: MAX_SNAPSHOT_INFLIGHT_BYTES,
+  maxSnapshotBytes: MAX_SNAPSHOT_BYTES,
   maxProbeBytes: MAX_DATAGRAM_BYTES,
   maxAppendBytes: MAX_APPEND_BYTES,
   maxInflightBytes: MAX_INFLIGHT_BYTES,

@@ -4,14 +4,15 @@
  *     probe ──accepted──► replicate          one message at a time / a window of messages
  *       ▲  ▲                  │ timeout, third gap without progress
  *       │  └──────────────────┘
- *       └── snapshot ◄── probe, replicate: what the peer needs next is compacted away
+ *       └── snapshot ◄── probe, replicate: what the peer needs next is compacted away; chunk after chunk, the next
+ *                        leaving when the peer has shown how much it holds
  *
  * A lost datagram does not leave `replicate`: the rejection says where the gap is and sending goes on from there.
  * Timers run only while something is unanswered, and stop after a few tries: then the next heartbeat response wakes them.
  */
 import type { RaftOptions } from './options.ts';
 import { RoundTrip } from './round-trip.ts';
-import { assert, type LogIndex, toLogIndex } from './types.ts';
+import { assert, type EntryId, type LogIndex, type Snapshot, toLogIndex } from './types.ts';
 
 interface Sent {
   readonly last: LogIndex;
@@ -22,7 +23,25 @@ interface Sent {
 export type ProgressState =
   | { readonly kind: 'probe'; awaiting: boolean }
   | { readonly kind: 'replicate'; readonly inflight: Inflight; gaps: number; resentAt: number }
-  | { readonly kind: 'snapshot'; readonly index: LogIndex };
+  | SnapshotState;
+
+interface SnapshotState {
+  readonly kind: 'snapshot';
+  readonly snapshot: Snapshot;
+  /** The peer holds this many bytes; null until it has said so: it may have some of an earlier attempt. */
+  received: number | null;
+  /** Where the next chunk begins; null when everything was sent. */
+  next: number | null;
+  resentAt: number;
+}
+
+/** What an answered heartbeat says. */
+export interface Pulse {
+  readonly sequence: number;
+  readonly sentAt: number;
+  /** The end of the peer's log, equal to ours or not. */
+  readonly lastIndex: LogIndex;
+}
 
 /** Rejections without progress between them that end `replicate`. */
 const GAPS_MAX = 3;
@@ -83,6 +102,8 @@ export class Progress {
   /** When the last heartbeat round that the peer answered was sent. */
   activeAt: number;
   heartbeatAt: number;
+  /** The newest heartbeat round that the peer answered. */
+  answeredSequence = 0;
 
   constructor(next: LogIndex, options: RaftOptions, now: number) {
     this.#options = options;
@@ -132,9 +153,49 @@ export class Progress {
     }
   }
 
-  snapshotSent(index: LogIndex, now: number): void {
-    this.#state = { kind: 'snapshot', index };
+  /** It is sent to its end, also when a newer one is taken meanwhile. */
+  snapshotStarted(snapshot: Snapshot): void {
+    const resentAt = Number.NEGATIVE_INFINITY;
+    this.#state = { kind: 'snapshot', snapshot, received: null, next: 0, resentAt };
+  }
+
+  /** What may be sent of the snapshot now: one chunk until the peer has answered, then a window of them. */
+  get nextChunk(): { readonly snapshot: Snapshot; readonly offset: number } | null {
+    if (this.#state.kind !== 'snapshot' || this.#state.next === null) return null;
+    const { snapshot, received, next } = this.#state;
+    const isOpen = received === null ? next === 0 : next - received < this.#options.maxSnapshotInflightBytes;
+    return isOpen ? { snapshot, offset: next } : null;
+  }
+
+  chunkSent(bytes: number, now: number): void {
+    assert(this.#state.kind === 'snapshot' && this.#state.next !== null, 'a chunk without a snapshot');
+    const end = this.#state.next + bytes;
+    this.#state.next = end < this.#state.snapshot.data.length ? end : null;
     this.#retransmitAt = now + this.#options.snapshotRetryMs;
+  }
+
+  /** The peer holds `received` bytes of the snapshot that ends in `last`. */
+  chunksReceived(last: EntryId, received: number, now: number): void {
+    const state = this.#state;
+    if (state.kind !== 'snapshot' || state.snapshot.meta.last.index !== last.index) return;
+    if (received > state.snapshot.data.length) return;
+    this.#timeouts = 0;
+    const before = state.received;
+    if (before === null || received > before) {
+      state.received = received;
+      this.#retransmitAt = now + this.#options.snapshotRetryMs;
+      if (before === null || (state.next !== null && state.next < received)) state.next = received;
+    } else if (now - state.resentAt >= this.#options.retransmitMsInitial) {
+      // The same again, or less: what was sent behind it met a gap, or the peer has begun anew.
+      state.resentAt = now;
+      state.received = received;
+      this.#resumeSnapshot(state);
+    }
+  }
+
+  #resumeSnapshot(state: SnapshotState): void {
+    state.next = state.received ?? 0;
+    this.#retransmitAt = Number.POSITIVE_INFINITY;
   }
 
   /** Nothing can be sent to a peer that is silent: the next heartbeat response wakes it. */
@@ -187,9 +248,9 @@ export class Progress {
     }
   }
 
-  /** An answer to the heartbeat round sent at `sentAt`. `lastIndex` is the end of the peer's log, equal to ours or not. */
-  heartbeatAnswered(sentAt: number, lastIndex: LogIndex, now: number): void {
+  heartbeatAnswered({ sequence, sentAt, lastIndex }: Pulse, now: number): void {
     if (sentAt > this.activeAt) this.activeAt = sentAt;
+    if (sequence > this.answeredSequence) this.answeredSequence = sequence;
     const next = toLogIndex(Math.max(this.#match, Math.min(this.#next - 1, lastIndex)) + 1);
     switch (this.#state.kind) {
       case 'probe':
@@ -203,7 +264,7 @@ export class Progress {
       }
       case 'snapshot':
         // Installed, and the acknowledgement was lost. An append is the proof.
-        if (lastIndex === this.#state.index) this.#probe(toLogIndex(lastIndex + 1), false);
+        if (lastIndex === this.#state.snapshot.meta.last.index) this.#probe(toLogIndex(lastIndex + 1), false);
         break;
     }
   }
@@ -218,7 +279,8 @@ export class Progress {
   /** A new way to the peer: what was sent on an earlier one may be lost, and waiting for a timer has no sense. */
   reachable(now: number): void {
     this.heartbeatAt = now;
-    if (this.#state.kind !== 'replicate') this.#probe(this.#resumption, false);
+    if (this.#state.kind === 'snapshot') this.#resumeSnapshot(this.#state);
+    else if (this.#state.kind === 'probe') this.#probe(this.#resumption, false);
   }
 
   /** A probe keeps its guess: what is known to match may be far below, or nothing yet. */

@@ -9,6 +9,7 @@
 import {
   handlePreVoteRequest,
   handlePreVoteResponse,
+  handleTimeoutNow,
   handleVoteRequest,
   handleVoteResponse,
   ownVotePersisted,
@@ -20,7 +21,7 @@ import {
   answerStaleLeader,
   handleAppend,
   handleHeartbeat,
-  handleSnapshot,
+  handleSnapshotChunk,
   isWellFormed,
   type LeaderMessage,
 } from './follower.ts';
@@ -35,8 +36,9 @@ import {
   tickLeader,
 } from './leader.ts';
 import { isMember, isVoter, type Membership } from './membership.ts';
-import type { Message, PreVoteRequest, VoteRequest } from './messages.ts';
+import type { Message, PreVoteRequest, TimeoutNow, VoteRequest } from './messages.ts';
 import type { ProgressState } from './progress.ts';
+import { advanceReads, type ReadResult, readIndex } from './reads.ts';
 import { type RaftInit, Replica } from './replica.ts';
 import {
   handleAccepted,
@@ -45,6 +47,8 @@ import {
   lowestResumption,
   replicate,
 } from './replication.ts';
+import { handleSnapshotReceived } from './snapshot-transfer.ts';
+import { advanceTransfer, type TransferResult, transferLeadership } from './transfer.ts';
 import {
   assert,
   assertNever,
@@ -60,7 +64,7 @@ import {
   toLogIndex,
 } from './types.ts';
 
-export type { ChangeResult, Membership, ProposeResult, RaftInit };
+export type { ChangeResult, Membership, ProposeResult, RaftInit, ReadResult, TransferResult };
 
 export interface PeerStatus {
   readonly match: LogIndex;
@@ -82,11 +86,13 @@ export interface RaftStatus {
   readonly configurationIndex: LogIndex;
   /** Since when this replica leads; null when it does not. */
   readonly leaderSince: number | null;
+  /** Whom this leader is handing over to. */
+  readonly transferTarget: ReplicaId | null;
   /** Empty when this replica does not lead. */
   readonly progress: ReadonlyMap<ReplicaId, PeerStatus>;
 }
 
-type ResponseMessage = Exclude<Message, LeaderMessage | PreVoteRequest | VoteRequest>;
+type ResponseMessage = Exclude<Message, LeaderMessage | PreVoteRequest | VoteRequest | TimeoutNow>;
 
 export class RaftCore {
   readonly #replica: Replica;
@@ -108,8 +114,11 @@ export class RaftCore {
         break;
       case 'append-request':
       case 'heartbeat-request':
-      case 'snapshot-request':
+      case 'snapshot-chunk':
         this.#stepLeaderMessage(message);
+        break;
+      case 'timeout-now':
+        handleTimeoutNow(replica, message);
         break;
       default:
         this.#stepResponse(message);
@@ -155,6 +164,16 @@ export class RaftCore {
     return changeConfiguration(this.#at(now), target);
   }
 
+  /** Asks for a read that needs no write; `Effects.reads` says what became of it. */
+  readIndex(now: number): ReadResult {
+    return readIndex(this.#at(now));
+  }
+
+  /** Hands leadership to `target`, a voter. `status.transferTarget` is null again when that came to nothing. */
+  transferLeadership(target: ReplicaId, now: number): TransferResult {
+    return transferLeadership(this.#at(now), target);
+  }
+
   /** The batch is durable. Strictly in order. */
   persisted(seq: number, now: number): void {
     const replica = this.#at(now);
@@ -174,11 +193,15 @@ export class RaftCore {
     return this.#replica.log.metaAt(this.#replica.applied);
   }
 
-  /** Takes a snapshot of the own state machine; the log below it goes, but for what followers slightly behind need. */
+  /**
+   * Takes a snapshot of the own state machine; the log below it goes, but for what followers slightly behind need.
+   * Making it takes time: one that a leader's snapshot has overtaken meanwhile is not needed any more.
+   */
   compact(snapshot: Snapshot): void {
     const { log, applied, options, role, journal } = this.#replica;
     const { index } = snapshot.meta.last;
     assert(index <= applied, `snapshot ${index} is ahead of applied ${applied}`);
+    if (index <= log.snapshotLast.index) return;
     // The entry before the one it goes on with is needed too: an append names its term.
     const needed = role.kind === 'leader' ? lowestResumption(this.#replica, role) - 1 : index;
     const trailing = Math.min(needed, index - options.trailingEntries);
@@ -198,13 +221,22 @@ export class RaftCore {
   /** Everything to be done since the last call. */
   takeEffects(): Effects {
     const { role } = this.#replica;
-    if (role.kind === 'leader') replicate(this.#replica, role);
+    if (role.kind === 'leader') {
+      replicate(this.#replica, role);
+      advanceReads(this.#replica, role);
+      advanceTransfer(this.#replica, role);
+    }
     return this.#replica.takeEffects();
   }
 
   /** For an idle write of the commit hint: valid when nothing is waiting to be written. */
   get hardState(): HardState {
     return this.#replica.hardState;
+  }
+
+  get transferTarget(): ReplicaId | null {
+    const { role } = this.#replica;
+    return role.kind === 'leader' ? (role.transfer?.target ?? null) : null;
   }
 
   get status(): RaftStatus {
@@ -226,6 +258,7 @@ export class RaftCore {
       configuration: log.configuration,
       configurationIndex: log.configurationIndex,
       leaderSince: role.kind === 'leader' ? role.since : null,
+      transferTarget: this.transferTarget,
       progress,
     };
   }
@@ -254,7 +287,7 @@ export class RaftCore {
 
   #stepLeaderMessage(message: LeaderMessage): void {
     const replica = this.#replica;
-    if (!isWellFormed(message)) return;
+    if (!isWellFormed(message, replica.options.maxSnapshotBytes)) return;
     if (message.term < replica.term) {
       answerStaleLeader(replica, message);
       return;
@@ -267,8 +300,8 @@ export class RaftCore {
       case 'heartbeat-request':
         handleHeartbeat(replica, message);
         break;
-      case 'snapshot-request':
-        handleSnapshot(replica, message);
+      case 'snapshot-chunk':
+        handleSnapshotChunk(replica, message);
         break;
       default:
         assertNever(message);
@@ -301,6 +334,9 @@ export class RaftCore {
       case 'append-rejected':
         handleRejected(replica, role, message);
         break;
+      case 'snapshot-received':
+        handleSnapshotReceived(replica, role, message);
+        break;
       case 'heartbeat-response':
         handleHeartbeatResponse(replica, role, message);
         break;
@@ -317,7 +353,8 @@ function isLeading(message: Message): boolean {
     case 'vote-request':
     case 'append-request':
     case 'heartbeat-request':
-    case 'snapshot-request':
+    case 'snapshot-chunk':
+    case 'timeout-now':
       return true;
     default:
       return false;

@@ -3,13 +3,16 @@
  * few steps that every role takes (become a follower, learn of a commit, queue a message); the rules of a role are in
  * follower.ts, candidate.ts, leader.ts and replication.ts.
  */
-import type { Effects, FreeMessage, Transition } from './effects.ts';
+import type { Effects, FreeMessage, ReadOutcome, Transition } from './effects.ts';
 import { Journal } from './journal.ts';
 import { RaftLog } from './log.ts';
 import { isVoter } from './membership.ts';
 import type { Message } from './messages.ts';
 import type { RaftOptions } from './options.ts';
 import type { Progress } from './progress.ts';
+import { loseReads, type PendingReads } from './reads.ts';
+import type { SnapshotAssembly } from './snapshot-transfer.ts';
+import type { Transfer } from './transfer.ts';
 import {
   assert,
   type Entry,
@@ -30,8 +33,15 @@ export interface RaftInit {
   readonly entries: readonly Entry[];
   /** Uniform in [0, 1). */
   readonly random: () => number;
+  /** SHA-256. */
+  readonly digest: (data: Uint8Array) => Uint8Array;
   /** Monotonic milliseconds. */
   readonly now: number;
+  /**
+   * No vote is granted before this time. A replica that restarts gives its peers the time to tell it that its disk is
+   * older than what it has promised them; without it, any time.
+   */
+  readonly votesFrom?: number;
 }
 
 export interface FollowerRole {
@@ -46,6 +56,8 @@ export interface FollowerRole {
 export interface CandidateRole {
   readonly kind: 'candidate';
   readonly phase: 'pre-vote' | 'vote';
+  /** The leader of the term before asked for this election. */
+  readonly transfer: boolean;
   /** By sender, so that a duplicated answer counts once. The own vote stands here once it is durable. */
   readonly votes: Map<ReplicaId, boolean>;
   readonly electionAt: number;
@@ -58,8 +70,10 @@ export interface LeaderRole {
   readonly peers: Map<ReplicaId, Progress>;
   /** Of the last heartbeat round in this term. */
   sequence: number;
-  /** When the rounds that may still prove a present quorum were sent, oldest first. */
-  rounds: { readonly sequence: number; readonly sentAt: number }[];
+  /** The rounds that may still prove a present quorum, without gaps, oldest first. */
+  readonly rounds: { readonly sequence: number; readonly sentAt: number }[];
+  reads: PendingReads;
+  transfer: Transfer | null;
   uncommittedBytes: number;
 }
 
@@ -79,6 +93,12 @@ export class Replica {
   #emitted: LogIndex;
   #applied: LogIndex;
   role: RoleState;
+  readonly digest: (data: Uint8Array) => Uint8Array;
+  /** What has arrived of a snapshot that is ahead of this log. */
+  incoming: SnapshotAssembly | null = null;
+  readonly #votesFrom: number;
+  #readIds = 0;
+  #reads: ReadOutcome[] = [];
   #send: FreeMessage[] = [];
   #restore: Snapshot | null;
   #reported: Transition;
@@ -89,6 +109,8 @@ export class Replica {
     this.log = new RaftLog(init.snapshot, init.entries);
     this.journal = new Journal(init.hardState, this.log.lastIndex);
     this.#random = init.random;
+    this.digest = init.digest;
+    this.#votesFrom = init.votesFrom ?? init.now;
     this.now = init.now;
     this.term = init.hardState.term;
     this.vote = init.hardState.vote;
@@ -152,6 +174,10 @@ export class Replica {
     return this.now - this.role.heardAt < this.options.electionTimeoutMsMin;
   }
 
+  get mayVote(): boolean {
+    return this.now >= this.#votesFrom;
+  }
+
   /** The commit hint never points beyond what the disk was given. */
   get hardState(): HardState {
     const commit = toLogIndex(Math.min(this.#commit, this.journal.handed));
@@ -164,6 +190,7 @@ export class Replica {
   }
 
   becomeFollower(term: Term, leader: ReplicaId | null): void {
+    if (this.role.kind === 'leader') loseReads(this, this.role);
     this.enterTerm(term);
     this.role = this.#follower(leader);
   }
@@ -179,7 +206,9 @@ export class Replica {
   /** Everything up to `index` is committed; the caller knows that this log holds it. */
   commitTo(index: LogIndex): void {
     assert(index <= this.log.lastIndex, `commit ${index} is beyond the log's end ${this.log.lastIndex}`);
-    if (index > this.#commit) this.#commit = index;
+    if (index <= this.#commit) return;
+    this.#commit = index;
+    if (this.incoming !== null && this.incoming.meta.last.index <= index) this.incoming = null;
   }
 
   append(entries: readonly Entry[]): void {
@@ -196,6 +225,7 @@ export class Replica {
   restore(snapshot: Snapshot): void {
     const { index } = snapshot.meta.last;
     assert(index > this.#commit, `snapshot ${index} is not ahead of commit ${this.#commit}`);
+    this.incoming = null;
     this.log.restore(snapshot);
     this.journal.restored(snapshot);
     this.#restore = snapshot;
@@ -207,6 +237,15 @@ export class Replica {
   markApplied(index: LogIndex): void {
     assert(index <= this.#emitted, `applied ${index} was never handed out`);
     if (index > this.#applied) this.#applied = index;
+  }
+
+  takeReadId(): number {
+    this.#readIds += 1;
+    return this.#readIds;
+  }
+
+  settleRead(outcome: ReadOutcome): void {
+    this.#reads.push(outcome);
   }
 
   send(message: FreeMessage): void {
@@ -234,9 +273,11 @@ export class Replica {
       persist,
       restore: this.#restore,
       apply,
+      reads: this.#reads,
       transition: changed ? transition : null,
     };
     this.#send = [];
+    this.#reads = [];
     this.#restore = null;
     return effects;
   }

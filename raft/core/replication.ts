@@ -5,7 +5,10 @@
 import { entryBytes } from './log.ts';
 import type { AppendAccepted, AppendRejected, HeartbeatResponse } from './messages.ts';
 import type { Progress } from './progress.ts';
+import { confirmReads } from './reads.ts';
 import type { LeaderRole, Replica } from './replica.ts';
+import { roundSentAt } from './rounds.ts';
+import { sendChunks } from './snapshot-transfer.ts';
 import { type ReplicaId, toLogIndex } from './types.ts';
 
 /** Sends every peer what it lacks and its window allows. */
@@ -19,8 +22,8 @@ function replicateTo(replica: Replica, to: ReplicaId, progress: Progress): void 
     const prevIndex = toLogIndex(progress.next - 1);
     const prevTerm = log.term(prevIndex);
     if (prevTerm === null) {
-      sendSnapshot(replica, to, progress);
-      return;
+      startSnapshot(replica, progress);
+      break;
     }
     const probing = progress.state.kind === 'probe';
     const entries = log.chunk(progress.next, probing ? options.maxProbeBytes : options.maxAppendBytes);
@@ -40,16 +43,13 @@ function replicateTo(replica: Replica, to: ReplicaId, progress: Progress): void 
     const bytes = entries.reduce((sum, entry) => sum + entryBytes(entry), 0);
     progress.appendSent(last, bytes, commit, replica.now);
   }
+  sendChunks(replica, to, progress);
 }
 
-function sendSnapshot(replica: Replica, to: ReplicaId, progress: Progress): void {
+function startSnapshot(replica: Replica, progress: Progress): void {
   const { snapshot } = replica.log;
-  if (snapshot === null || isSilent(replica, progress)) {
-    progress.pause();
-    return;
-  }
-  replica.send({ kind: 'snapshot-request', from: replica.id, to, term: replica.term, snapshot });
-  progress.snapshotSent(snapshot.meta.last.index, replica.now);
+  if (snapshot === null || isSilent(replica, progress)) progress.pause();
+  else progress.snapshotStarted(snapshot);
 }
 
 /** False when it is no news. */
@@ -71,16 +71,18 @@ export function handleHeartbeatResponse(
   message: HeartbeatResponse,
 ): void {
   // An answer to a round that is no longer remembered proves nothing about now.
-  const round = leader.rounds.find((r) => r.sequence === message.sequence);
-  if (round === undefined) return;
-  leader.peers.get(message.from)?.heartbeatAnswered(round.sentAt, message.lastIndex, replica.now);
+  const sentAt = roundSentAt(leader, message.sequence);
+  if (sentAt === null) return;
+  const { sequence, lastIndex } = message;
+  leader.peers.get(message.from)?.heartbeatAnswered({ sequence, sentAt, lastIndex }, replica.now);
+  confirmReads(replica, leader);
 }
 
 /** Where the slowest peer that answers will go on: compaction spares what it needs. Infinity without such peers. */
 export function lowestResumption(replica: Replica, leader: LeaderRole): number {
   const resumptions: readonly number[] = [...leader.peers.values()]
     .filter((progress) => !isSilent(replica, progress))
-    .map(({ state, match }) => (state.kind === 'snapshot' ? state.index : match));
+    .map(({ state, match }) => (state.kind === 'snapshot' ? state.snapshot.meta.last.index : match));
   return Math.min(...resumptions);
 }
 

@@ -99,6 +99,8 @@ export interface Snapshot {
   readonly meta: SnapshotMeta;
   /** The state machine's own bytes. */
   readonly data: Uint8Array;
+  /** SHA-256 of `data`: what was taken, stored or received is this snapshot or none. */
+  readonly digest: Uint8Array;
 }
 
 export type Role = 'leader' | 'follower' | 'candidate' | 'learner';

@@ -12,15 +12,17 @@ import { needsWrite } from '../core/effects.ts';
 import type { Message } from '../core/messages.ts';
 import { type RaftOptions, raftOptions } from '../core/options.ts';
 import { type Membership, RaftCore, type RaftStatus } from '../core/raft.ts';
-import type { Configuration, Entry, HardState, LogIndex, ReplicaId } from '../core/types.ts';
+import type { Configuration, Entry, HardState, LogIndex, ReplicaId, SnapshotMeta } from '../core/types.ts';
 import { COMMIT_HINT_MS } from '../limits.ts';
 import type { PersistBatch, RaftStorage, Recovered } from '../storage/storage.ts';
 import type { Transport } from '../transport/transport.ts';
 import { DeadlineTimer, monotonicMs } from './clock.ts';
 import { takeGroup } from './group-commit.ts';
 import { Proposals } from './proposals.ts';
-import { SnapshotPolicy } from './snapshotter.ts';
+import { type ReadAnswer, Reads } from './reads.ts';
+import { makeSnapshot, SnapshotPolicy, sha256 } from './snapshotter.ts';
 import type { StateMachine } from './state-machine.ts';
+import { type TransferOutcome, Transfers } from './transfers.ts';
 
 export interface RaftNodeOptions<Result> {
   readonly id: ReplicaId;
@@ -42,6 +44,7 @@ export type ProposalOutcome<Result> =
   | { readonly kind: 'applied'; readonly index: LogIndex; readonly result: Result }
   | { readonly kind: 'not-leader'; readonly leader: ReplicaId | null }
   | { readonly kind: 'busy' }
+  | { readonly kind: 'transferring' }
   | { readonly kind: 'too-large' }
   | { readonly kind: 'lost' };
 
@@ -58,7 +61,11 @@ export class RaftNode<Result> implements AsyncDisposable {
   readonly #raftOptions: RaftOptions;
   readonly #core: RaftCore;
   readonly #proposals = new Proposals<Result>();
+  readonly #reads = new Reads();
+  readonly #transfers = new Transfers();
   readonly #snapshots = new SnapshotPolicy();
+  /** The snapshot that is being made; it never rejects. */
+  #snapshotting: Promise<void> | null = null;
   readonly #timer: DeadlineTimer;
   readonly #transitionListeners = new Set<(transition: Transition) => void>();
   readonly #appliedListeners = new Set<(index: LogIndex) => void>();
@@ -76,6 +83,8 @@ export class RaftNode<Result> implements AsyncDisposable {
   #hintTimer: NodeJS.Timeout | null = null;
   readonly #loseTimers = new Set<NodeJS.Timeout>();
   #isLeader = false;
+  /** As it was last reported. */
+  #transition: Transition;
 
   /**
    * Loads the storage (StorageDamagedError passes through) and rebuilds the state machine up to what was known to be
@@ -99,8 +108,10 @@ export class RaftNode<Result> implements AsyncDisposable {
       options: this.#raftOptions,
       ...recovered,
       random: options.random ?? Math.random,
+      digest: sha256,
       now: monotonicMs(),
     });
+    this.#transition = this.#core.status;
   }
 
   status(): RaftStatus {
@@ -119,6 +130,18 @@ export class RaftNode<Result> implements AsyncDisposable {
     const outcome = this.#input(() => this.#core.changeConfiguration(target, monotonicMs()));
     if (outcome?.kind === 'appended') return await this.#proposals.change(outcome.id);
     return outcome ?? { kind: 'not-leader', leader: null };
+  }
+
+  /** For a read of the state machine that must show every acknowledged write. Leader only. Never rejects. */
+  readIndex(): Promise<ReadAnswer> {
+    return this.#reads.wait(() => this.#input(() => this.#core.readIndex(monotonicMs())));
+  }
+
+  /** Hands leadership to a voter. Proposals are `transferring` until it is over. Never rejects. */
+  transferLeadership(target: ReplicaId): Promise<TransferOutcome> {
+    return this.#transfers.wait(target, () =>
+      this.#input(() => this.#core.transferLeadership(target, monotonicMs())),
+    );
   }
 
   /** When role, term or known leader changed. Returns what ends it. */
@@ -146,6 +169,7 @@ export class RaftNode<Result> implements AsyncDisposable {
   async #shutDown(): Promise<void> {
     this.#stop();
     await this.#writing;
+    await this.#snapshotting;
     if (this.#isIdle && !this.#hasFailed && this.#isHintDue) await this.#persist(this.#hint(), []);
   }
 
@@ -185,12 +209,15 @@ export class RaftNode<Result> implements AsyncDisposable {
   #drain(): void {
     this.#isDrainScheduled = false;
     this.#guard(() => {
+      this.#reads.endTurn();
       const effects = this.#core.takeEffects();
       this.#send(effects.send);
       if (effects.persist !== null) this.#waiting.push(effects.persist);
       this.#write();
       this.#apply(effects);
+      if (effects.reads.length > 0) this.#reads.settled(effects.reads, this.#core.status.applied);
       if (effects.transition !== null) this.#changeRole(effects.transition);
+      this.#transfers.observe(this.#transition, this.#core.transferTarget);
       this.#timer.set(this.#core.deadline());
       this.#armCommitHint();
     });
@@ -250,6 +277,7 @@ export class RaftNode<Result> implements AsyncDisposable {
     const index = effects.apply.at(-1)?.index ?? effects.restore?.meta.last.index;
     if (index === undefined) return;
     this.#core.applied(index);
+    this.#reads.applied(index);
     if (this.#snapshots.isDue) this.#takeSnapshot();
     for (const listener of [...this.#appliedListeners]) listener(index);
   }
@@ -264,13 +292,27 @@ export class RaftNode<Result> implements AsyncDisposable {
   }
 
   #takeSnapshot(): void {
-    this.#core.compact({ meta: this.#core.snapshotMeta(), data: this.#options.stateMachine.snapshot() });
+    if (this.#snapshotting !== null) return;
+    const pieces = this.#options.stateMachine.snapshot();
     this.#snapshots.reset();
-    this.#scheduleDrain();
+    this.#snapshotting = this.#makeSnapshot(this.#core.snapshotMeta(), pieces);
+  }
+
+  async #makeSnapshot(meta: SnapshotMeta, pieces: Iterable<Uint8Array>): Promise<void> {
+    try {
+      const { maxSnapshotBytes } = this.#raftOptions;
+      const snapshot = await makeSnapshot(meta, pieces, maxSnapshotBytes, () => this.#isStopped);
+      if (snapshot !== null) this.#input(() => this.#core.compact(snapshot));
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#snapshotting = null;
+    }
   }
 
   #changeRole(transition: Transition): void {
     const isLeader = transition.role === 'leader';
+    this.#transition = transition;
     if (this.#isLeader && !isLeader) this.#loseLater(transition);
     this.#isLeader = isLeader;
     for (const listener of [...this.#transitionListeners]) listener(transition);
@@ -323,5 +365,7 @@ export class RaftNode<Result> implements AsyncDisposable {
     if (this.#hintTimer !== null) clearTimeout(this.#hintTimer);
     for (const timer of this.#loseTimers) clearTimeout(timer);
     this.#proposals.loseUpTo(this.#core.status.term);
+    this.#reads.loseAll();
+    this.#transfers.giveUp();
   }
 }

@@ -176,7 +176,8 @@ export class Checker {
       case 'heartbeat-request':
         this.#checkHeartbeat(message);
         return;
-      case 'snapshot-request':
+      case 'snapshot-chunk':
+      case 'timeout-now':
         this.#checkLeads(message);
         return;
       default:

@@ -23,8 +23,8 @@ export class RegisterMachine implements StateMachine<number> {
     return previous;
   }
 
-  snapshot(): Uint8Array {
-    return Buffer.from(JSON.stringify({ registers: [...this.#registers], digest: this.#digest }));
+  snapshot(): Iterable<Uint8Array> {
+    return [Buffer.from(JSON.stringify({ registers: [...this.#registers], digest: this.#digest }))];
   }
 
   restore(data: Uint8Array): void {

@@ -13,7 +13,8 @@ import {
   RaftCore,
   type RaftStatus,
 } from '../core/raft.ts';
-import type { ReplicaId, Snapshot } from '../core/types.ts';
+import type { ReplicaId, Snapshot, SnapshotMeta } from '../core/types.ts';
+import { sha256 } from '../runtime/snapshotter.ts';
 import type { StateMachine } from '../runtime/state-machine.ts';
 import type { Recovered } from '../storage/storage.ts';
 import type { Checker } from './checker.ts';
@@ -100,7 +101,7 @@ export class SimulatedReplica {
 
   /** The bytes of the state machine as it is now. */
   stateBytes(): Uint8Array | null {
-    return this.#life?.machine.snapshot() ?? null;
+    return this.#life === null ? null : Buffer.concat([...this.#life.machine.snapshot()]);
   }
 
   start(): void {
@@ -111,7 +112,14 @@ export class SimulatedReplica {
     const clockOffset = random.integer(0, 1_000_000);
     trace(`start ${id} term ${recovered.hardState.term} commit ${recovered.hardState.commit}`);
     checker.started(id, recovered);
-    const core = new RaftCore({ id, options, ...recovered, random: () => random.next(), now: clockOffset });
+    const core = new RaftCore({
+      id,
+      options,
+      ...recovered,
+      random: () => random.next(),
+      digest: sha256,
+      now: clockOffset,
+    });
     this.#life = {
       core,
       machine: machine(),
@@ -245,7 +253,7 @@ export class SimulatedReplica {
     life.snapshotIndex = snapshot.meta.last.index;
     this.#parts.trace(`restore ${this.id} ${life.snapshotIndex}`);
     // What a state machine restores it must also be able to write again, byte for byte.
-    this.#parts.checker.snapshotTaken(this.id, { ...snapshot, data: life.machine.snapshot() });
+    this.#parts.checker.snapshotTaken(this.id, snapshotOf(snapshot.meta, life.machine));
   }
 
   #apply(life: Incarnation, effects: TamperedEffects): void {
@@ -258,7 +266,7 @@ export class SimulatedReplica {
     life.core.applied(last.index);
     life.claims.push(life.core.status);
     if (last.index - life.snapshotIndex < this.#parts.snapshotEntries) return;
-    const snapshot = { meta: life.core.snapshotMeta(), data: life.machine.snapshot() };
+    const snapshot = snapshotOf(life.core.snapshotMeta(), life.machine);
     life.snapshotIndex = last.index;
     this.#parts.trace(`snapshot ${this.id} ${last.index}`);
     this.#parts.checker.snapshotTaken(this.id, snapshot);
@@ -296,4 +304,9 @@ export class SimulatedReplica {
       this.#enterAlways((alive) => alive.core.tick(this.#now(alive)));
     });
   }
+}
+
+function snapshotOf(meta: SnapshotMeta, machine: StateMachine<unknown>): Snapshot {
+  const data = Buffer.concat([...machine.snapshot()]);
+  return { meta, data, digest: sha256(data) };
 }

@@ -83,6 +83,8 @@ function drawOptions(random: Random): RaftOptions {
     trailingEntries,
     laggingEntries: trailingEntries + (random.pick([0, 30, 100, 10_000]) ?? 100),
     snapshotRetryMs: random.pick([300, 2_000]) ?? 2_000,
+    snapshotChunkBytes: random.pick([40, 200, 1 << 20]) ?? 200,
+    maxSnapshotInflightBytes: random.pick([40, 400]) ?? 400,
   });
 }
 

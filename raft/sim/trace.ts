@@ -26,8 +26,12 @@ function details(message: Message): string {
       return `#${message.sequence} commit ${message.commit}`;
     case 'heartbeat-response':
       return `#${message.sequence} last ${message.lastIndex}`;
-    case 'snapshot-request':
-      return `last ${id(message.snapshot.meta.last)} bytes ${message.snapshot.data.length}`;
+    case 'snapshot-chunk':
+      return `last ${id(message.meta.last)} bytes ${message.offset}+${message.data.length} of ${message.size}`;
+    case 'snapshot-received':
+      return `last ${id(message.last)} bytes ${message.received}`;
+    case 'timeout-now':
+      return '';
     default:
       return assertNever(message);
   }

@@ -8,7 +8,6 @@
  *   for (const [key, value] of layout.stageSnapshot(snapshot)) ...   // each durable on its own, before
  *   layout.stage(batch, sink);                                      // all of it one atomic write, durable before any answer
  */
-import { createHash } from 'node:crypto';
 import {
   assert,
   type EntryId,
@@ -18,7 +17,7 @@ import {
   toLogIndex,
   ZERO_ENTRY,
 } from '../core/types.ts';
-import { MAX_FRAME_BYTES } from '../limits.ts';
+import { MAX_SNAPSHOT_BYTES } from '../limits.ts';
 import {
   chunkCount,
   chunkGeneration,
@@ -114,8 +113,8 @@ export class Layout implements StoredLog {
    * beside those of batches; all of them have to be durable before `stage` is given the snapshot. None when they are there.
    */
   *stageSnapshot(snapshot: Snapshot): Generator<RawRecord, void> {
-    const { meta, data } = snapshot;
-    assert(data.length <= MAX_FRAME_BYTES, `a snapshot of ${data.length} bytes is too large`);
+    const { meta, data, digest } = snapshot;
+    assert(data.length <= MAX_SNAPSHOT_BYTES, `a snapshot of ${data.length} bytes is too large`);
     if (this.#isStaged(snapshot)) return;
     if (this.#staged !== null) this.#discard(this.#staged);
     this.#staged = null;
@@ -125,7 +124,7 @@ export class Layout implements StoredLog {
       const chunk = data.subarray(n * SNAPSHOT_CHUNK_BYTES, (n + 1) * SNAPSHOT_CHUNK_BYTES);
       yield [chunkKey(generation, n), Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)];
     }
-    this.#staged = { generation, chunks, last: meta.last, digest: digestOf(data) };
+    this.#staged = { generation, chunks, last: meta.last, digest };
   }
 
   /** Turns a batch into puts and deletes. One that contradicts the log stops the process before it reaches `to`. */
@@ -176,9 +175,8 @@ export class Layout implements StoredLog {
   }
 
   /** The staged snapshot takes the place of the stored one. */
-  #adopt({ meta, data }: Snapshot, to: RecordSink): void {
+  #adopt({ meta, data, digest }: Snapshot, to: RecordSink): void {
     const staged = this.#staged;
-    const digest = digestOf(data);
     assert(
       staged !== null && sameSnapshot(staged, meta.last, digest),
       'a snapshot is staged before it is written',
@@ -199,8 +197,8 @@ export class Layout implements StoredLog {
     this.#staged = null;
   }
 
-  #isStaged({ meta, data }: Snapshot): boolean {
-    return this.#staged !== null && sameSnapshot(this.#staged, meta.last, digestOf(data));
+  #isStaged({ meta, digest }: Snapshot): boolean {
+    return this.#staged !== null && sameSnapshot(this.#staged, meta.last, digest);
   }
 
   #discard({ generation, chunks }: StoredSnapshot): void {
@@ -225,8 +223,4 @@ function sameSnapshot(staged: StagedSnapshot, last: EntryId, digest: Uint8Array)
     staged.last.term === last.term &&
     Buffer.compare(staged.digest, digest) === 0
   );
-}
-
-function digestOf(data: Uint8Array): Uint8Array {
-  return createHash('sha256').update(data).digest();
 }

@@ -170,7 +170,7 @@ function verifySnapshot(
     throw new DecodeError('the snapshot does not have its digest');
   }
   const meta = { last: record.last, configuration: record.configuration };
-  return { snapshot: { meta, data }, stored: { generation, chunks: chunks.length } };
+  return { snapshot: { meta, data, digest: record.sha256 }, stored: { generation, chunks: chunks.length } };
 }
 
 function sameId(a: EntryId, b: EntryId): boolean {

@@ -8,19 +8,19 @@
  * who sent it is for the transport to check.
  */
 
-import type { Message } from '../core/messages.ts';
+import type { Message, SnapshotChunk } from '../core/messages.ts';
 import {
   assertNever,
   type Entry,
   type EntryId,
   type LogIndex,
   type ReplicaId,
-  type Snapshot,
   type Term,
   toLogIndex,
   toReplicaId,
   toTerm,
 } from '../core/types.ts';
+import { MAX_SNAPSHOT_BYTES } from '../limits.ts';
 import { ByteReader, ByteWriter, DecodeError } from '../storage/bytes.ts';
 import {
   decodeConfiguration,
@@ -33,6 +33,8 @@ import {
 } from '../storage/codec.ts';
 
 const VERSION = 1;
+/** SHA-256. */
+const DIGEST_BYTES = 32;
 
 /** The largest message without what varies in length. */
 const FIXED_BYTES_MAX = 64;
@@ -47,7 +49,9 @@ const KIND = {
   'append-rejected': 7,
   'heartbeat-request': 8,
   'heartbeat-response': 9,
-  'snapshot-request': 10,
+  'snapshot-chunk': 10,
+  'snapshot-received': 11,
+  'timeout-now': 12,
 } as const satisfies Record<Message['kind'], number>;
 
 export function encodeMessage(message: Message): Uint8Array {
@@ -63,7 +67,7 @@ export function encodeMessage(message: Message): Uint8Array {
 
 /** Nearly exact, so that a large append is not copied again and again while it grows. */
 function roomFor(message: Message): number {
-  if (message.kind === 'snapshot-request') return FIXED_BYTES_MAX + message.snapshot.data.length;
+  if (message.kind === 'snapshot-chunk') return FIXED_BYTES_MAX + message.data.length;
   if (message.kind !== 'append-request') return FIXED_BYTES_MAX;
   return message.entries.reduce((bytes, entry) => bytes + encodedEntryBytes(entry), FIXED_BYTES_MAX);
 }
@@ -80,6 +84,7 @@ function encodeBody(to: ByteWriter, message: Message): void {
       return;
     case 'vote-request':
       encodeEntryId(to, message.last);
+      to.u8(Number(message.transfer));
       return;
     case 'vote-response':
       to.u8(Number(message.granted));
@@ -105,8 +110,14 @@ function encodeBody(to: ByteWriter, message: Message): void {
       to.u64(message.sequence);
       to.u64(message.lastIndex);
       return;
-    case 'snapshot-request':
-      encodeSnapshot(to, message.snapshot);
+    case 'snapshot-chunk':
+      encodeChunk(to, message);
+      return;
+    case 'snapshot-received':
+      encodeEntryId(to, message.last);
+      to.u64(message.received);
+      return;
+    case 'timeout-now':
       return;
     default:
       assertNever(message);
@@ -141,7 +152,7 @@ function decodeBody(
         granted: decodeFlag(from),
       };
     case KIND['vote-request']:
-      return { kind: 'vote-request', ...envelope, last: decodeEntryId(from) };
+      return { kind: 'vote-request', ...envelope, last: decodeEntryId(from), transfer: decodeFlag(from) };
     case KIND['vote-response']:
       return { kind: 'vote-response', ...envelope, granted: decodeFlag(from) };
     case KIND['append-request']: {
@@ -163,8 +174,12 @@ function decodeBody(
       return { kind: 'heartbeat-request', ...envelope, commit: decodeIndex(from), sequence: from.u64() };
     case KIND['heartbeat-response']:
       return { kind: 'heartbeat-response', ...envelope, sequence: from.u64(), lastIndex: decodeIndex(from) };
-    case KIND['snapshot-request']:
-      return { kind: 'snapshot-request', ...envelope, snapshot: decodeSnapshot(from) };
+    case KIND['snapshot-chunk']:
+      return { kind: 'snapshot-chunk', ...envelope, ...decodeChunk(from) };
+    case KIND['snapshot-received']:
+      return { kind: 'snapshot-received', ...envelope, last: decodeEntryId(from), received: from.u64() };
+    case KIND['timeout-now']:
+      return { kind: 'timeout-now', ...envelope };
     default:
       throw new DecodeError(`message kind ${kind} is not known`);
   }
@@ -185,16 +200,25 @@ function decodeEntries(from: ByteReader, prev: EntryId, senderTerm: Term): Entry
   return entries;
 }
 
-function encodeSnapshot(to: ByteWriter, snapshot: Snapshot): void {
-  encodeEntryId(to, snapshot.meta.last);
-  encodeConfiguration(to, snapshot.meta.configuration);
-  to.u32(snapshot.data.length);
-  to.raw(snapshot.data);
+function encodeChunk(to: ByteWriter, { meta, size, digest, offset, data }: SnapshotChunk): void {
+  encodeEntryId(to, meta.last);
+  encodeConfiguration(to, meta.configuration);
+  to.u64(size);
+  to.raw(digest);
+  to.u64(offset);
+  to.u32(data.length);
+  to.raw(data);
 }
 
-function decodeSnapshot(from: ByteReader): Snapshot {
+function decodeChunk(from: ByteReader): Pick<SnapshotChunk, 'meta' | 'size' | 'digest' | 'offset' | 'data'> {
   const meta = { last: decodeEntryId(from), configuration: decodeConfiguration(from) };
-  return { meta, data: from.raw(from.u32()).slice() };
+  const size = from.u64();
+  const digest = from.raw(DIGEST_BYTES).slice();
+  const offset = from.u64();
+  const data = from.raw(from.u32()).slice();
+  if (size > MAX_SNAPSHOT_BYTES) throw new DecodeError(`a snapshot of ${size} bytes`);
+  if (offset + data.length > size) throw new DecodeError('a chunk beyond the end of its snapshot');
+  return { meta, size, digest, offset, data };
 }
 
 function decodeReplicaId(from: ByteReader): ReplicaId {

@@ -234,7 +234,7 @@ export class PeerTransport implements Transport {
     nowMs: number,
   ): boolean {
     const isBulk = message.kind === 'append-request' && message.entries.length > 0;
-    const fits = bytes.length <= MAX_SEALED_BYTES && message.kind !== 'snapshot-request';
+    const fits = bytes.length <= MAX_SEALED_BYTES && message.kind !== 'snapshot-chunk';
     if (isBulk && !fits) link.streamUntilMs = nowMs + STREAM_AFFINITY_MS;
     const follows = nowMs < link.freshUntilMs || (isBulk && nowMs < link.streamUntilMs);
     if (keys === null || link.address === null || !fits || (follows && link.current !== null)) return false;

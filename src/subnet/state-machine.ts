@@ -30,8 +30,8 @@ export class SubnetStateMachine implements StateMachine<CommandResult> {
     return result;
   }
 
-  snapshot(): Uint8Array {
-    return encodeState(this.#state);
+  snapshot(): Iterable<Uint8Array> {
+    return [encodeState(this.#state)];
   }
 
   restore(data: Uint8Array): void {

@@ -35,7 +35,7 @@ describe.each(['follower', 'candidate', 'leader'] as const)('a %s that sees a la
 
 test('a vote request with a larger term is adopted, also when the vote is refused', () => {
   const solo = new Solo(diskOf([1, 1], THREE));
-  solo.receive({ kind: 'vote-request', from: 2, term: 9, last: at(1, 1) });
+  solo.receive({ kind: 'vote-request', from: 2, term: 9, last: at(1, 1), transfer: false });
   expect(solo.core.status).toMatchObject({ role: 'follower', term: 9 });
   expect(solo.of('vote-response')).toMatchObject([{ term: 9, granted: false }]);
 });
@@ -46,7 +46,7 @@ describe('a request with a stale term', () => {
     const solo = new Solo(diskOf([1], THREE, 5));
     const before = { ...solo.core.status, deadline: solo.core.deadline() };
     for (const message of [append, heartbeat]) solo.receive({ ...message, from: 2, term: 4 });
-    solo.receive({ kind: 'vote-request', from: 2, term: 4, last: at(3, 9) });
+    solo.receive({ kind: 'vote-request', from: 2, term: 4, last: at(3, 9), transfer: false });
     expect({ ...solo.core.status, deadline: solo.core.deadline() }).toEqual(before);
     expect(solo.sent.map((m) => [m.kind, m.term])).toEqual([
       ['heartbeat-response', 5],

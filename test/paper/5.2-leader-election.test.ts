@@ -123,7 +123,8 @@ describe('of five, a candidate', () => {
 // "Each server will vote for at most one candidate in a given term, on a first-come-first-served basis."
 test('a replica votes once a term, remembers it over a restart, and repeats it to the same candidate', () => {
   const solo = new Solo();
-  const request = (from: number) => ({ kind: 'vote-request', from, term: 2, last: at(1, 1) }) as const;
+  const request = (from: number) =>
+    ({ kind: 'vote-request', from, term: 2, last: at(1, 1), transfer: false }) as const;
   solo.receive(request(2));
   solo.receive(request(3));
   solo.receive(request(2));
@@ -221,7 +222,7 @@ test('a pre-vote changes nothing at the voter, and is no vote', () => {
   expect(solo.of('pre-vote-response')).toMatchObject([{ granted: true, nextTerm: 9, term: 1 }]);
   expect({ ...solo.core.status, deadline: solo.core.deadline() }).toEqual(before);
   expect(solo.persisted).toEqual([]);
-  solo.receive({ kind: 'vote-request', from: 3, term: 2, last: at(1, 1) });
+  solo.receive({ kind: 'vote-request', from: 3, term: 2, last: at(1, 1), transfer: false });
   expect(solo.of('vote-response')).toMatchObject([{ to: 3, granted: true }]);
 });
 

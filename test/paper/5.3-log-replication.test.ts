@@ -339,7 +339,7 @@ test('nothing that a leader receives in its term touches its log', () => {
   leader.propose('x');
   const before = leader.core.status.last;
   leader.receive({ kind: 'append-rejected', from: 2, term: 2, rejected: i(3), hint: at(0, 0) });
-  leader.receive({ kind: 'vote-request', from: 3, term: 99, last: at(98, 99) });
+  leader.receive({ kind: 'vote-request', from: 3, term: 99, last: at(98, 99), transfer: false });
   leader.receive(append(1, at(1, 1), [command(1, 2)]));
   leader.receive({ kind: 'heartbeat-response', from: 2, term: 2, sequence: 1, lastIndex: i(0) });
   expect(leader.core.status).toMatchObject({ role: 'leader', last: before });

@@ -24,7 +24,7 @@ describe('a voter whose log ends in (2, 3)', () => {
   ])('asked by one that ends in %j grants: %s', (last, granted) => {
     const solo = new Solo(diskOf([1, 1, 2], THREE));
     solo.receive({ kind: 'pre-vote-request', from: 2, term: 3, nextTerm: toTerm(4), last });
-    solo.receive({ kind: 'vote-request', from: 2, term: 4, last });
+    solo.receive({ kind: 'vote-request', from: 2, term: 4, last, transfer: false });
     expect(solo.of('pre-vote-response')).toMatchObject([{ granted }]);
     expect(solo.of('vote-response')).toMatchObject([{ granted }]);
   });

@@ -190,19 +190,19 @@ describe('within the minimum election timeout of hearing from a leader', () => {
     solo.receive({ kind: 'heartbeat-request', from: 2, term: 1, commit: i(0), sequence: 1 });
     solo.forget();
     solo.now = 999;
-    solo.receive({ kind: 'vote-request', from: 3, term: 9, last: at(8, 99) });
+    solo.receive({ kind: 'vote-request', from: 3, term: 9, last: at(8, 99), transfer: false });
     expect(solo.core.status).toMatchObject({ term: 1, leader: 2 });
     expect(solo.sent).toEqual([]);
     solo.receive({ kind: 'pre-vote-request', from: 3, term: 8, nextTerm: toTerm(9), last: at(8, 99) });
     expect(solo.of('pre-vote-response')).toMatchObject([{ granted: false, term: 1 }]);
     solo.now = 1_000;
-    solo.receive({ kind: 'vote-request', from: 3, term: 9, last: at(8, 99) });
+    solo.receive({ kind: 'vote-request', from: 3, term: 9, last: at(8, 99), transfer: false });
     expect(solo.of('vote-response')).toMatchObject([{ granted: true, term: 9 }]);
   });
 
   test('a leader stays one', () => {
     const leader = settled();
-    leader.receive({ kind: 'vote-request', from: 3, term: 9, last: at(8, 99) });
+    leader.receive({ kind: 'vote-request', from: 3, term: 9, last: at(8, 99), transfer: false });
     leader.receive({ kind: 'pre-vote-request', from: 3, term: 8, nextTerm: toTerm(9), last: at(8, 99) });
     expect(leader.core.status).toMatchObject({ role: 'leader', term: 2 });
   });

@@ -3,16 +3,27 @@
  */
 import { describe, expect, test } from 'vitest';
 import { type Snapshot, toLogIndex } from '../../raft/core/types.ts';
-import { configuration, diskOf, Network } from '../unit/raft/core/network.ts';
+import { configuration, digest, diskOf, Network, text } from '../unit/raft/core/network.ts';
 import { at, command, Solo, THREE } from '../unit/raft/core/solo.ts';
 
 const i = toLogIndex;
-const snapshotAt = (term: number, index: number): Snapshot => ({
-  meta: { last: at(term, index), configuration: configuration([1, 2, 3], [4]) },
-  data: new TextEncoder().encode('["state"]'),
-});
-const send = (snapshot: Snapshot, term = 5) =>
-  ({ kind: 'snapshot-request', from: 2, term, snapshot }) as const;
+const snapshotAt = (term: number, index: number): Snapshot => {
+  const data = text('["state"]');
+  const configurationThere = configuration([1, 2, 3], [4]);
+  return { meta: { last: at(term, index), configuration: configurationThere }, data, digest: digest(data) };
+};
+/** All of it in one chunk. */
+const send = ({ meta, data, digest: whole }: Snapshot, term = 5) =>
+  ({
+    kind: 'snapshot-chunk',
+    from: 2,
+    term,
+    meta,
+    size: data.length,
+    digest: whole,
+    offset: 0,
+    data,
+  }) as const;
 
 // "Usually the snapshot will contain new information not already in the recipient's log. In this case, the follower
 // discards its entire log; it is all superseded by the snapshot."
@@ -87,7 +98,7 @@ describe('an own snapshot', () => {
     const solo = applied();
     const meta = solo.core.snapshotMeta();
     expect(meta).toEqual({ last: at(1, 5), configuration: THREE });
-    solo.core.compact({ meta, data: new Uint8Array([1]) });
+    solo.core.compact({ meta, data: text('1'), digest: digest(text('1')) });
     solo.drain();
     expect(solo.persisted).toMatchObject([
       { snapshot: { meta }, compactTo: 3, truncateFrom: null, entries: [] },
@@ -98,7 +109,9 @@ describe('an own snapshot', () => {
   test('of what is not applied is a broken invariant', () => {
     const solo = applied();
     const meta = { last: at(1, 6), configuration: THREE };
-    expect(() => solo.core.compact({ meta, data: new Uint8Array() })).toThrow('ahead of applied');
+    expect(() => solo.core.compact({ meta, data: text(''), digest: digest(text('')) })).toThrow(
+      'ahead of applied',
+    );
   });
 
   test('survives a restart: the state machine gets it first, then what follows up to the commit hint', () => {
@@ -140,10 +153,10 @@ describe('a follower that lags behind the log', () => {
 
   test('is sent the snapshot and goes on from there', () => {
     const network = lagging();
-    expect(network.sent.some((m) => m.kind === 'snapshot-request')).toBe(false);
+    expect(network.sent.some((m) => m.kind === 'snapshot-chunk')).toBe(false);
     network.heal();
     expect(network.runUntil(() => caughtUp(network), 1_000)).toBe(true);
-    expect(network.sent.filter((m) => m.kind === 'snapshot-request')).toHaveLength(1);
+    expect(network.sent.filter((m) => m.kind === 'snapshot-chunk')).toHaveLength(1);
     expect(network.node(3).disk.snapshot).not.toBeNull();
     expect(network.leader()).toBe(1);
   });
@@ -151,7 +164,7 @@ describe('a follower that lags behind the log', () => {
   test('is sent it again when it is lost', () => {
     const network = lagging();
     let lost = 0;
-    network.delays = (m) => (m.kind === 'snapshot-request' && lost++ < 2 ? [] : [1]);
+    network.delays = (m) => (m.kind === 'snapshot-chunk' && lost++ < 2 ? [] : [1]);
     network.heal();
     expect(network.runUntil(() => caughtUp(network), 5_000)).toBe(true);
     expect(lost).toBe(3);
@@ -163,13 +176,13 @@ describe('a follower that lags behind the log', () => {
     network.delays = (m) => (m.kind === 'append-accepted' && m.from === 3 && lost++ < 1 ? [] : [1]);
     network.heal();
     expect(network.runUntil(() => caughtUp(network), 900)).toBe(true);
-    expect(network.sent.filter((m) => m.kind === 'snapshot-request')).toHaveLength(1);
+    expect(network.sent.filter((m) => m.kind === 'snapshot-chunk')).toHaveLength(1);
   });
 
   test('is not sent any while it is silent', () => {
     const network = lagging();
     network.run(30_000);
-    expect(network.sent.some((m) => m.kind === 'snapshot-request')).toBe(false);
+    expect(network.sent.some((m) => m.kind === 'snapshot-chunk')).toBe(false);
   });
 
   test('but answers keeps its entries in the log, within bounds', () => {
@@ -182,6 +195,6 @@ describe('a follower that lags behind the log', () => {
     network.compact(1);
     network.delays = () => [1];
     expect(network.runUntil(() => caughtUp(network), 1_000)).toBe(true);
-    expect(network.sent.some((m) => m.kind === 'snapshot-request')).toBe(false);
+    expect(network.sent.some((m) => m.kind === 'snapshot-chunk')).toBe(false);
   });
 });

@@ -256,11 +256,11 @@ describe('a mistake is caught:', () => {
       () => ({
         tampering: {
           received: (message) => {
-            if (message.kind !== 'snapshot-request') return [message];
-            const { meta, data } = message.snapshot;
+            if (message.kind !== 'snapshot-chunk') return [message];
+            const { meta } = message;
             const learners = [toReplicaId(99)];
             const configuration = { ...meta.configuration, learners };
-            return [{ ...message, snapshot: { data, meta: { ...meta, configuration } } }];
+            return [{ ...message, meta: { ...meta, configuration } }];
           },
         },
       }),

@@ -48,8 +48,8 @@ it('runs the state machine of its caller', () => {
       return this.#commands.push(Buffer.from(payload).toString());
     }
 
-    snapshot(): Uint8Array {
-      return Buffer.from(JSON.stringify(this.#commands));
+    snapshot(): Iterable<Uint8Array> {
+      return [Buffer.from(JSON.stringify(this.#commands))];
     }
 
     restore(data: Uint8Array): void {
@@ -57,7 +57,9 @@ it('runs the state machine of its caller', () => {
     }
 
     get digest(): string {
-      return createHash('sha256').update(this.snapshot()).digest('hex');
+      return createHash('sha256')
+        .update(Buffer.concat([...this.snapshot()]))
+        .digest('hex');
     }
   }
   const machines: Journal[] = [];

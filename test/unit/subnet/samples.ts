@@ -22,6 +22,11 @@ export function configOf(text: string): NetworkConfig {
   return result.config;
 }
 
+/** The whole snapshot of a machine. */
+export function bytesOf(machine: SubnetStateMachine): Uint8Array {
+  return Buffer.concat([...machine.snapshot()]);
+}
+
 function addressOf(n: number): Ip {
   return toIp(`192.0.${2 + (n >> 8)}.${n & 255}`);
 }
@@ -131,7 +136,7 @@ export class Replica {
   /** A second one, started from a snapshot of this one. */
   fromSnapshot(): Replica {
     const copy = new Replica();
-    copy.machine.restore(this.machine.snapshot());
+    copy.machine.restore(bytesOf(this.machine));
     copy.#index = this.#index;
     return copy;
   }

@@ -7,7 +7,7 @@ import { type CommandResult, decodeResult, encodeResult } from '../../../src/sub
 import { type ClusterState, decodeState } from '../../../src/subnet/state.ts';
 import { SubnetStateMachine } from '../../../src/subnet/state-machine.ts';
 import { CONFIGS, command, steps } from './arbitraries.ts';
-import { bootstrapCommand, DAY_MS, entry, grant, joinCommand, Replica } from './samples.ts';
+import { bootstrapCommand, bytesOf, DAY_MS, entry, grant, joinCommand, Replica } from './samples.ts';
 
 /** They take seconds, and the machine may have other work. */
 vi.setConfig({ testTimeout: 120_000 });
@@ -166,12 +166,12 @@ it('is the same on a replica that started from a snapshot', () => {
       const one = begin();
       for (const step of run.slice(0, cut)) one.apply(step(one.state));
       const two = one.fromSnapshot();
-      expect(two.machine.snapshot()).toEqual(one.machine.snapshot());
+      expect(bytesOf(two.machine)).toEqual(bytesOf(one.machine));
       for (const step of run.slice(cut)) {
         const cause = step(one.state);
         expect(two.apply(cause)).toEqual(one.apply(cause));
       }
-      expect(two.machine.snapshot()).toEqual(one.machine.snapshot());
+      expect(bytesOf(two.machine)).toEqual(bytesOf(one.machine));
       expect(two.state).toEqual(one.state);
       expect(orders(two.state)).toEqual(orders(one.state));
     }),
@@ -181,7 +181,7 @@ it('is the same on a replica that started from a snapshot', () => {
 
 it('restores only what it wrote, and keeps its state otherwise', () => {
   const replica = begin();
-  const bytes = replica.machine.snapshot();
+  const bytes = bytesOf(replica.machine);
   const text = new TextDecoder().decode(bytes);
   const encode = (changed: string) => new TextEncoder().encode(changed);
   for (const bad of [
@@ -197,10 +197,10 @@ it('restores only what it wrote, and keeps its state otherwise', () => {
     text.replace('"epoch":1', '"epoch":1.0'),
   ])
     expect(() => replica.machine.restore(encode(bad)), bad.slice(0, 40)).toThrow();
-  expect(replica.machine.snapshot()).toEqual(bytes);
+  expect(bytesOf(replica.machine)).toEqual(bytes);
   const empty = new SubnetStateMachine();
-  expect(decodeState(empty.snapshot())).toBeNull();
-  replica.machine.restore(empty.snapshot());
+  expect(decodeState(bytesOf(empty))).toBeNull();
+  replica.machine.restore(bytesOf(empty));
   expect(replica.machine.state).toBeNull();
 });
 
@@ -221,7 +221,7 @@ it('throws UnknownCommandError and nothing else, whatever the payload', () => {
   );
   const check = (payload: Uint8Array) => {
     const machine = new SubnetStateMachine();
-    machine.restore(replica.machine.snapshot());
+    machine.restore(bytesOf(replica.machine));
     try {
       machine.apply(entry(payload, 9));
     } catch (error) {

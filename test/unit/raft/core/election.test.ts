@@ -10,14 +10,16 @@ const voter = (changes: Partial<Voter> = {}): Voter => ({
   vote: null,
   last: at(4, 10),
   leaderIsAlive: false,
+  mayVote: true,
   ...changes,
 });
-const vote = (term: number, last = at(4, 10)): VoteRequest => ({
+const vote = (term: number, last = at(4, 10), transfer = false): VoteRequest => ({
   kind: 'vote-request',
   from: id(2),
   to: id(1),
   term: toTerm(term),
   last,
+  transfer,
 });
 const preVote = (nextTerm: number, last = at(4, 10)): PreVoteRequest => ({
   kind: 'pre-vote-request',

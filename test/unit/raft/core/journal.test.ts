@@ -29,6 +29,7 @@ const accepted = (to: number, match: number): Message => ({
 const snapshotAt = (term: number, index: number): Snapshot => ({
   meta: { last: { term: toTerm(term), index: i(index) }, configuration: configuration([1]) },
   data: new Uint8Array(),
+  digest: new Uint8Array(),
 });
 
 function setUp(terms: number[] = [1, 1]): { journal: Journal; log: RaftLog } {

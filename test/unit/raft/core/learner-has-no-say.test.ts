@@ -29,7 +29,7 @@ describe('a learner', () => {
     heartbeat(voter, 2, 1);
     forge(voter, 2);
     heartbeat(voter, LEARNER, 2);
-    voter.receive({ kind: 'vote-request', from: LEARNER, term: 9, last: at(8, 100) });
+    voter.receive({ kind: 'vote-request', from: LEARNER, term: 9, last: at(8, 100), transfer: false });
     expect(voter.core.status).toMatchObject({ term: 1, leader: 2, last: at(1, 1), commit: 0 });
     expect(voter.of('append-accepted')).toEqual([]);
     expect(voter.of('vote-response')).toEqual([]);

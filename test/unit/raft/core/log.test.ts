@@ -17,6 +17,7 @@ const i = toLogIndex;
 const snapshotAt = (term: number, index: number, voters = [1, 2, 3]): Snapshot => ({
   meta: { last: at(term, index), configuration: configuration(voters) },
   data: new Uint8Array(),
+  digest: new Uint8Array(),
 });
 const change = (term: number, index: number, voters: number[]): Entry => ({
   ...at(term, index),
@@ -82,7 +83,7 @@ describe('the configuration', () => {
     log.append([change(1, 3, [1, 2]), noop(1, 4), change(1, 5, [1])]);
     expect(log.metaAt(i(2)).configuration).toEqual(first);
     expect(log.metaAt(i(4))).toEqual({ last: at(1, 4), configuration: configuration([1, 2]) });
-    log.compact({ meta: log.metaAt(i(4)), data: new Uint8Array() }, i(1));
+    log.compact({ meta: log.metaAt(i(4)), data: new Uint8Array(), digest: new Uint8Array() }, i(1));
     expect(log.configuration).toEqual(configuration([1]));
     log.truncate(i(5));
     expect(log.configuration).toEqual(configuration([1, 2]));

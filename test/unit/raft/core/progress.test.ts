@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { raftOptions } from '../../../../raft/core/options.ts';
 import { Inflight, Progress } from '../../../../raft/core/progress.ts';
-import { toLogIndex } from '../../../../raft/core/types.ts';
+import { type Snapshot, toLogIndex, toTerm } from '../../../../raft/core/types.ts';
+import { configuration } from './network.ts';
 
 const i = toLogIndex;
 const options = raftOptions({
@@ -9,6 +10,7 @@ const options = raftOptions({
   maxInflightBytes: 1_000,
   heartbeatMs: 250,
   retransmitMsInitial: 100,
+  maxSnapshotInflightBytes: 300,
 });
 const never = Number.POSITIVE_INFINITY;
 
@@ -47,7 +49,7 @@ describe('probe', () => {
     expect(progress.next).toBe(10);
     const matched = replicating();
     matched.pause();
-    matched.heartbeatAnswered(2_000, i(20), 2_000);
+    matched.heartbeatAnswered({ sequence: 1, sentAt: 2_000, lastIndex: i(20) }, 2_000);
     matched.appendSent(i(11), 0, i(0), 2_000);
     matched.rejected(i(11), i(3), 2_005);
     expect(matched.next).toBe(12);
@@ -75,7 +77,7 @@ describe('probe', () => {
     }
     expect(sentAt).toEqual([0, 100, 300]);
     expect(progress.canSend).toBe(false);
-    progress.heartbeatAnswered(1_000, i(3), 1_001);
+    progress.heartbeatAnswered({ sequence: 1, sentAt: 1_000, lastIndex: i(3) }, 1_001);
     expect(progress).toMatchObject({ canSend: true, next: 4, activeAt: 1_000 });
   });
 });
@@ -150,9 +152,9 @@ describe('replicate', () => {
   test('a heartbeat answer that lacks an append sent before it shows the loss of the tail', () => {
     const progress = replicating();
     progress.appendSent(i(12), 10, i(0), 2_000);
-    progress.heartbeatAnswered(1_999, i(11), 2_001);
+    progress.heartbeatAnswered({ sequence: 1, sentAt: 1_999, lastIndex: i(11) }, 2_001);
     expect(progress.next).toBe(13);
-    progress.heartbeatAnswered(2_001, i(11), 2_002);
+    progress.heartbeatAnswered({ sequence: 1, sentAt: 2_001, lastIndex: i(11) }, 2_002);
     expect(progress).toMatchObject({ next: 12, state: { kind: 'replicate' } });
   });
 
@@ -175,10 +177,91 @@ describe('replicate', () => {
 });
 
 describe('snapshot', () => {
-  test('sends nothing else, and ends with the acknowledgement', () => {
+  const snapshot = (bytes: number): Snapshot => ({
+    meta: { last: { term: toTerm(1), index: i(50) }, configuration: configuration([1]) },
+    data: new Uint8Array(bytes),
+    digest: new Uint8Array(),
+  });
+  const last = snapshot(0).meta.last;
+
+  /** Everything that may leave now; returns the offsets. */
+  function sendAll(progress: Progress, now = 2_000): number[] {
+    const offsets: number[] = [];
+    for (let next = progress.nextChunk; next !== null; next = progress.nextChunk) {
+      offsets.push(next.offset);
+      progress.chunkSent(Math.min(100, next.snapshot.data.length - next.offset), now);
+    }
+    return offsets;
+  }
+
+  function started(bytes = 1_000): Progress {
     const progress = replicating();
-    progress.snapshotSent(i(50), 2_000);
+    progress.snapshotStarted(snapshot(bytes));
+    return progress;
+  }
+
+  test('sends one chunk, then a window of them, each as the peer takes the ones before', () => {
+    const progress = started();
     expect(progress.canSend).toBe(false);
+    expect(sendAll(progress)).toEqual([0]);
+    progress.chunksReceived(last, 100, 2_001);
+    expect(sendAll(progress)).toEqual([100, 200, 300]);
+    progress.chunksReceived(last, 200, 2_002);
+    expect(sendAll(progress)).toEqual([400]);
+    progress.chunksReceived(last, 500, 2_003);
+    expect(sendAll(progress)).toEqual([500, 600, 700]);
+    progress.chunksReceived(last, 800, 2_004);
+    expect(sendAll(progress)).toEqual([800, 900]);
+    progress.chunksReceived(last, 900, 2_005);
+    expect(sendAll(progress)).toEqual([]);
+    progress.accepted(i(50), true, 2_100);
+    expect(progress).toMatchObject({ match: 50, next: 51, state: { kind: 'replicate' } });
+  });
+
+  test('goes on with what the peer has of an earlier attempt', () => {
+    const progress = started();
+    sendAll(progress);
+    progress.chunksReceived(last, 700, 2_001);
+    expect(sendAll(progress)).toEqual([700, 800, 900]);
+  });
+
+  test('of nothing is one empty chunk', () => {
+    const progress = started(0);
+    expect(sendAll(progress)).toEqual([0]);
+    progress.accepted(i(50), true, 2_100);
+    expect(progress.state.kind).toBe('replicate');
+  });
+
+  test('sends again what was lost, once for many reports of it', () => {
+    const progress = started();
+    sendAll(progress);
+    progress.chunksReceived(last, 100, 2_001);
+    sendAll(progress);
+    for (let n = 0; n < 3; n++) progress.chunksReceived(last, 100, 2_010);
+    expect(sendAll(progress, 2_010)).toEqual([100, 200, 300]);
+    progress.chunksReceived(last, 100, 2_011);
+    expect(sendAll(progress, 2_011)).toEqual([]);
+  });
+
+  test('begins anew with a peer that has lost what it had', () => {
+    const progress = started();
+    sendAll(progress);
+    progress.chunksReceived(last, 700, 2_001);
+    sendAll(progress);
+    progress.chunksReceived(last, 0, 2_500);
+    expect(sendAll(progress, 2_500)).toEqual([0, 100, 200]);
+  });
+
+  test('heeds no report about another one, or of more than there is', () => {
+    const progress = started();
+    sendAll(progress);
+    progress.chunksReceived({ ...last, index: i(49) }, 100, 2_001);
+    progress.chunksReceived(last, 1_001, 2_001);
+    expect(sendAll(progress)).toEqual([]);
+  });
+
+  test('is not ended by a rejection, and is by the acknowledgement', () => {
+    const progress = started();
     progress.rejected(i(12), i(3), 2_001);
     expect(progress.state.kind).toBe('snapshot');
     progress.accepted(i(50), true, 2_100);
@@ -186,27 +269,34 @@ describe('snapshot', () => {
   });
 
   test('an acknowledgement from before that does not reach the log is not enough', () => {
-    const progress = replicating();
-    progress.snapshotSent(i(50), 2_000);
+    const progress = started();
     progress.accepted(i(12), false, 2_001);
     expect(progress).toMatchObject({ match: 12, state: { kind: 'snapshot' } });
   });
 
   test('a lost acknowledgement shows in the heartbeat answer, and is proven by an append', () => {
-    const progress = replicating();
-    progress.snapshotSent(i(50), 2_000);
-    progress.heartbeatAnswered(2_100, i(49), 2_101);
+    const progress = started();
+    progress.heartbeatAnswered({ sequence: 1, sentAt: 2_100, lastIndex: i(49) }, 2_101);
     expect(progress.state.kind).toBe('snapshot');
-    progress.heartbeatAnswered(2_200, i(50), 2_201);
+    progress.heartbeatAnswered({ sequence: 2, sentAt: 2_200, lastIndex: i(50) }, 2_201);
     expect(progress).toMatchObject({ match: 11, next: 51, canSend: true, state: { kind: 'probe' } });
   });
 
   test('is tried again when nothing comes back', () => {
-    const progress = replicating();
-    progress.snapshotSent(i(50), 2_000);
+    const progress = started();
+    sendAll(progress);
     expect(progress.retransmitAt).toBe(2_000 + options.snapshotRetryMs);
     progress.expire(progress.retransmitAt);
     expect(progress).toMatchObject({ next: 12, canSend: true, state: { kind: 'probe' } });
+  });
+
+  test('goes on at once when a new way to the peer opens', () => {
+    const progress = started();
+    sendAll(progress);
+    progress.chunksReceived(last, 100, 2_001);
+    sendAll(progress);
+    progress.reachable(2_100);
+    expect(sendAll(progress, 2_100)).toEqual([100, 200, 300]);
   });
 });
 
@@ -215,7 +305,7 @@ test('pausing stops sending until the peer answers a heartbeat', () => {
   progress.appendSent(i(12), 10, i(0), 2_000);
   progress.pause();
   expect(progress).toMatchObject({ canSend: false, retransmitAt: never, next: 12 });
-  progress.heartbeatAnswered(2_250, i(12), 2_251);
+  progress.heartbeatAnswered({ sequence: 1, sentAt: 2_250, lastIndex: i(12) }, 2_251);
   expect(progress).toMatchObject({ canSend: true, next: 12 });
 });
 
@@ -225,10 +315,6 @@ describe('a new way to the peer', () => {
     probe.appendSent(i(10), 0, i(0), 0);
     probe.reachable(50);
     expect(probe).toMatchObject({ canSend: true, next: 11, heartbeatAt: 50 });
-    const snapshot = replicating();
-    snapshot.snapshotSent(i(50), 2_000);
-    snapshot.reachable(2_100);
-    expect(snapshot).toMatchObject({ canSend: true, next: 12, state: { kind: 'probe' } });
   });
 
   test('does not disturb what goes well', () => {

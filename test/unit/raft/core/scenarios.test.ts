@@ -152,7 +152,7 @@ describe('a learner that was promoted and does not know it', () => {
       entries: [],
     });
     expect(joiner.core.deadline()).toBe(Number.POSITIVE_INFINITY);
-    joiner.receive({ kind: 'vote-request', from: 7, term: 3, last: at(2, 9) });
+    joiner.receive({ kind: 'vote-request', from: 7, term: 3, last: at(2, 9), transfer: false });
     expect(joiner.of('vote-response')).toMatchObject([{ to: 7, granted: true, term: 3 }]);
   });
 });

@@ -14,7 +14,7 @@ import {
   toLogIndex,
   toTerm,
 } from '../../../../raft/core/types.ts';
-import { configuration, type Disk, describe, diskOf, id, text } from './network.ts';
+import { configuration, type Disk, describe, digest, diskOf, id, text } from './network.ts';
 
 export const THREE: Configuration = configuration([1, 2, 3]);
 
@@ -49,6 +49,7 @@ export class Solo {
       snapshot: disk.snapshot,
       entries: disk.entries,
       random: () => 0.5,
+      digest,
       now: 0,
     });
     this.drain();

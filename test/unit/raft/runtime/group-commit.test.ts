@@ -77,7 +77,11 @@ describe('group commit', () => {
       last: { term: toTerm(1), index: toLogIndex(5) },
       configuration: { voters: [vote], outgoing: [], learners: [] },
     };
-    const compaction = { ...plain, snapshot: { meta, data: new Uint8Array() }, compactTo: toLogIndex(3) };
+    const compaction = {
+      ...plain,
+      snapshot: { meta, data: new Uint8Array(), digest: new Uint8Array() },
+      compactTo: toLogIndex(3),
+    };
     const waiting = [
       { ...plain, seq: 1 },
       { ...compaction, seq: 2 },

@@ -238,7 +238,14 @@ describe('the disk', patience, () => {
       onFatal: () => undefined,
     });
     const { term, last } = node.status();
-    transport.onMessage({ kind: 'vote-request', from: two, to: one, term: toTerm(term + 1), last });
+    transport.onMessage({
+      kind: 'vote-request',
+      from: two,
+      to: one,
+      term: toTerm(term + 1),
+      last,
+      transfer: false,
+    });
     await vi.waitFor(() => expect(gate.writes).toHaveLength(1), patience);
     expect(gate.writes[0]?.hardState).toMatchObject({ vote: two });
     expect(network.sent).toEqual([]);

@@ -68,8 +68,8 @@ export class Journal implements StateMachine<number> {
     return this.commands.length;
   }
 
-  snapshot(): Uint8Array {
-    return Buffer.from(JSON.stringify(this.commands));
+  snapshot(): Iterable<Uint8Array> {
+    return [Buffer.from(JSON.stringify(this.commands))];
   }
 
   restore(data: Uint8Array): void {

@@ -1,4 +1,5 @@
 /** What every RaftStorage does, run for each implementation. */
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -31,7 +32,8 @@ export function command(index: number, term: number, text = `${index}@${term}`):
 
 export function snapshotAt(index: number, term: number, bytes = 8): Snapshot {
   const meta = { last: { index: toLogIndex(index), term: toTerm(term) }, configuration: CONFIGURATION };
-  return { meta, data: Buffer.alloc(bytes, index) };
+  const data = Buffer.alloc(bytes, index);
+  return { meta, data, digest: createHash('sha256').update(data).digest() };
 }
 
 interface Change {

@@ -51,7 +51,9 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
     .map(
       ([who, next, yes]): Message => ({ kind: 'pre-vote-response', ...who, nextTerm: next, granted: yes }),
     ),
-  fc.tuple(envelope, position).map(([who, last]): Message => ({ kind: 'vote-request', ...who, last })),
+  fc
+    .tuple(envelope, position, fc.boolean())
+    .map(([who, last, transfer]): Message => ({ kind: 'vote-request', ...who, last, transfer })),
   fc.tuple(envelope, granted).map(([who, yes]): Message => ({ kind: 'vote-response', ...who, granted: yes })),
   fc.tuple(envelope, index).map(([who, match]): Message => ({ kind: 'append-accepted', ...who, match })),
   fc
@@ -64,8 +66,29 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
     .tuple(envelope, sequence, index)
     .map(([who, n, lastIndex]): Message => ({ kind: 'heartbeat-response', ...who, sequence: n, lastIndex })),
   fc
-    .tuple(envelope, position, configuration, fc.uint8Array({ maxLength: 300 }))
-    .map(([who, last, value, data]): Message => {
-      return { kind: 'snapshot-request', ...who, snapshot: { meta: { last, configuration: value }, data } };
+    .record({
+      who: envelope,
+      last: position,
+      configuration,
+      data: fc.uint8Array({ maxLength: 300 }),
+      offset: fc.nat({ max: 1 << 20 }),
+      rest: fc.nat({ max: 1 << 20 }),
+      digest: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+    })
+    .map(({ who, last, configuration: value, data, offset, rest, digest }): Message => {
+      const meta = { last, configuration: value };
+      return {
+        kind: 'snapshot-chunk',
+        ...who,
+        meta,
+        size: offset + data.length + rest,
+        digest,
+        offset,
+        data,
+      };
     }),
+  fc
+    .tuple(envelope, position, fc.nat())
+    .map(([who, last, received]): Message => ({ kind: 'snapshot-received', ...who, last, received })),
+  envelope.map((who): Message => ({ kind: 'timeout-now', ...who })),
 );
