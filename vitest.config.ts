@@ -23,7 +23,7 @@ export default defineConfig({
     projects: [
       project('unit', 20_000, {
         serial: false,
-        include: ['test/unit/**/*.test.ts', 'test/paper/**/*.test.ts'],
+        include: ['test/unit/**/*.test.ts', 'test/paper/**/*.test.ts', 'test/golden/**/*.test.ts'],
       }),
       project('sim', 600_000, { serial: false }),
       // These need root and namespaces and share a kernel: one file at a time.
