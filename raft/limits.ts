@@ -44,10 +44,20 @@ export const REPLAY_WINDOW_BITS = 4_096;
 export const REKEY_MS: number = 60 * 60 * 1_000;
 /** Without a new handshake (TCP is blocked, UDP is not) keys work this much longer, then datagrams stop. */
 export const KEY_LIFETIME_MS: number = 2 * REKEY_MS;
-/** Far below the limits of AES-256-GCM with counter nonces. */
-export const KEY_DATAGRAMS_MAX: number = 2 ** 32;
+/** Far below the limits of AES-256-GCM with counter nonces, and a count of them fits 32 bits. */
+export const KEY_DATAGRAMS_MAX: number = 2 ** 32 - 1;
 /** Replaced keys and replaced sessions work on for what is still under way. */
 export const REPLACED_GRACE_MS = 10_000;
+/** Datagrams that nobody has acknowledged for this long are asked about, and the stream carries what comes next. */
+export const DATAGRAM_DOUBT_MS = 500;
+/** Unacknowledged for this long while the peer speaks over the stream: datagrams to it are blocked. */
+export const DATAGRAM_BLOCKED_MS = 1_000;
+/** An acknowledgement proves that datagrams arrive for this long; a quiet pair asks again when it ends. */
+export const DATAGRAM_PROOF_MS = 10_000;
+/** Between two questions; where datagrams are blocked it doubles from MIN to MAX. */
+export const DATAGRAM_PROBE_MS = 200;
+export const BLOCKED_PROBE_MS_MIN = 1_000;
+export const BLOCKED_PROBE_MS_MAX = 8_000;
 /** Asked of the kernel; it grants what net.core.rmem_max allows. Holds the bursts of a few hundred peers. */
 export const RECEIVE_BUFFER_BYTES: number = 4 << 20;
 

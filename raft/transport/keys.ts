@@ -84,6 +84,16 @@ export class DatagramKeys {
     return this.#nextCounter >= KEY_DATAGRAMS_MAX / 2;
   }
 
+  /** How many were sealed: the counter of the next one. */
+  get sealedCount(): number {
+    return this.#nextCounter;
+  }
+
+  /** One more than the highest counter that was opened; 0 before the first. */
+  get acceptedCount(): number {
+    return this.#window.newest + 1;
+  }
+
   /** Null when the keys are used up. */
   seal(plaintext: Uint8Array): Buffer | null {
     assert(plaintext.length <= MAX_SEALED_BYTES, `datagram too large: ${plaintext.length} bytes`);

@@ -5,7 +5,7 @@
  * Races it survives: both sides of a pair dial at once (the session dialled by the lower id stays, and both sides come
  * to the same one); a peer restarts while its old session looks alive (the old one must show that it is, or goes); a
  * session is replaced while answers are under way on it (it lives on for the grace); a datagram overtakes the hello that
- * its receiver needs before it has the keys (what follows the hello takes the stream for a moment).
+ * its receiver needs before it has the keys (the stream carries everything until a datagram was acknowledged).
  */
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
@@ -22,13 +22,14 @@ import {
 import { DecodeError } from '../storage/bytes.ts';
 import { Acceptor, hashContext, type TlsIdentity, type TransportLog } from './acceptor.ts';
 import { decodeMessage, encodeMessage } from './codec.ts';
-import { type DatagramAddress, DatagramSocket } from './datagram.ts';
+import type { DatagramAddress } from './datagram.ts';
+import type { DatagramState } from './datagram-path.ts';
 import { dial } from './dial.ts';
 import { Dialler } from './dialler.ts';
 import { TransportError } from './errors.ts';
 import type { Hello } from './frame.ts';
-import { KeyTable } from './key-table.ts';
-import { DatagramKeys, keyIdOf, MAX_SEALED_BYTES } from './keys.ts';
+import { DatagramKeys } from './keys.ts';
+import { SealedDatagrams } from './sealed-datagrams.ts';
 import { type Caller, Session } from './session.ts';
 import type { FrameStream } from './stream.ts';
 import type { Endpoint, Transport } from './transport.ts';
@@ -59,6 +60,8 @@ export interface PeerStatus {
   readonly lastHeardMs: number | null;
   /** Where datagrams to it go; null before the first session. */
   readonly endpoint: Endpoint | null;
+  /** Whether they arrive there. While they do not, the session carries everything. */
+  readonly datagrams: DatagramState;
 }
 
 /** A session and the keys that it proved: derived once, so they stay together. */
@@ -76,17 +79,13 @@ interface Link {
   replaced: Bond | null;
   /** Of the newest session: the keys outlive it. */
   certificate: X509Certificate | null;
-  address: DatagramAddress | null;
-  heardMs: number | null;
   /** Until then appends take the stream. */
   streamUntilMs: number;
-  /** Until then everything does: the dialler of a new session has its keys only after our hello, and that is in there. */
-  freshUntilMs: number;
   /** Requests that wait for a session. */
   readonly waiting: Set<(session: Session) => void>;
 }
 
-const HOUSEKEEPING_MS = 500;
+const HOUSEKEEPING_MS = 250;
 
 export class PeerTransport implements Transport {
   onMessage: (message: Message) => void = () => undefined;
@@ -95,8 +94,7 @@ export class PeerTransport implements Transport {
   readonly #log: TransportLog;
   readonly #hello: Hello;
   readonly #acceptor: Acceptor;
-  readonly #datagrams = new DatagramSocket();
-  readonly #keys: KeyTable;
+  readonly #datagrams: SealedDatagrams;
   readonly #links = new Map<ReplicaId, Link>();
   /** Oldest first. */
   readonly #anonymous = new Set<Session>();
@@ -108,7 +106,6 @@ export class PeerTransport implements Transport {
   constructor(options: PeerTransportOptions) {
     this.#options = options;
     this.#log = options.log ?? (() => undefined);
-    this.#keys = new KeyTable(options.rekeyMs);
     this.#hello = { replica: options.self, contextHash: hashContext(options.context) };
     this.#secureContext = createSecureContext({ ...options.tls, minVersion: 'TLSv1.3' });
     this.#acceptor = new Acceptor({
@@ -118,7 +115,11 @@ export class PeerTransport implements Transport {
       open: (stream, replica, certificate) => this.#accept(stream, replica, certificate),
       log: this.#log,
     });
-    this.#datagrams.onFrame = (frame, from) => this.#receiveDatagram(frame, from);
+    this.#datagrams = new SealedDatagrams({
+      rekeyMs: options.rekeyMs,
+      log: this.#log,
+      onMessage: (sender, bytes) => this.#deliver(sender, bytes),
+    });
   }
 
   /** Rejects with an error whose cause carries the errno: EADDRINUSE, EADDRNOTAVAIL, EACCES. */
@@ -153,11 +154,13 @@ export class PeerTransport implements Transport {
   send(message: Message): void {
     const link = this.#links.get(message.to);
     if (link === undefined || this.#isClosed) return;
-    const nowMs = performance.now();
-    const keys = this.#keys.outbound(link.replica, nowMs);
-    if (keys === null && link.current === null) return;
     const bytes = encodeMessage(message);
-    if (!this.#sendDatagram(link, keys, message, bytes, nowMs)) link.current?.session.sendMessage(bytes);
+    const nowMs = performance.now();
+    const session = link.current?.session;
+    const fits = message.kind !== 'snapshot-chunk' && this.#datagrams.fits(bytes);
+    const byDatagram = fits && (session === undefined || this.#prefersDatagram(link, message, nowMs));
+    if (message.kind === 'append-request' && !fits) link.streamUntilMs = nowMs + STREAM_AFFINITY_MS;
+    if (!byDatagram || !this.#datagrams.send(message.to, bytes, nowMs)) session?.sendMessage(bytes);
   }
 
   /**
@@ -175,7 +178,7 @@ export class PeerTransport implements Transport {
 
   /** Cuts its session and its keys at once. A peer may connect again if it is still authentic. */
   disconnect(replica: ReplicaId): void {
-    this.#keys.forget(replica);
+    this.#datagrams.forget(replica);
     const link = this.#links.get(replica);
     // The replaced one first: it must not take the place of the current one.
     link?.replaced?.session.destroy(null);
@@ -202,13 +205,15 @@ export class PeerTransport implements Transport {
     const nowMs = performance.now();
     return [...this.#links.values()]
       .filter(({ dialler }) => dialler !== null)
-      .map(({ replica, current, heardMs, address }) => {
+      .map(({ replica, current }) => {
+        const { datagrams, address, heardMs } = this.#datagrams.status(replica);
         const heard = Math.max(heardMs ?? -1, current?.session.lastHeardMs ?? -1);
         return {
           replica,
           connected: current !== null,
           lastHeardMs: heard < 0 ? null : nowMs - heard,
           endpoint: address === null ? null : { host: address.address, port: address.port },
+          datagrams,
         };
       });
   }
@@ -225,43 +230,13 @@ export class PeerTransport implements Transport {
     await this.close();
   }
 
-  /** False when it must take the stream. */
-  #sendDatagram(
-    link: Link,
-    keys: DatagramKeys | null,
-    message: Message,
-    bytes: Uint8Array,
-    nowMs: number,
-  ): boolean {
+  /** Where there is a stream as well. What follows a large append follows it there, so that they arrive in order. */
+  #prefersDatagram(link: Link, message: Message, nowMs: number): boolean {
     const isBulk = message.kind === 'append-request' && message.entries.length > 0;
-    const fits = bytes.length <= MAX_SEALED_BYTES && message.kind !== 'snapshot-chunk';
-    if (isBulk && !fits) link.streamUntilMs = nowMs + STREAM_AFFINITY_MS;
-    const follows = nowMs < link.freshUntilMs || (isBulk && nowMs < link.streamUntilMs);
-    if (keys === null || link.address === null || !fits || (follows && link.current !== null)) return false;
-    const frame = keys.seal(bytes);
-    if (frame === null) return false;
-    this.#datagrams.send(frame, link.address);
-    return true;
+    return !(isBulk && nowMs < link.streamUntilMs) && this.#datagrams.carries(link.replica, nowMs);
   }
 
-  #receiveDatagram(frame: Buffer, from: DatagramAddress): void {
-    const id = keyIdOf(frame);
-    const nowMs = performance.now();
-    const held = id === undefined ? null : this.#keys.find(id, nowMs);
-    const link = held === null ? undefined : this.#links.get(held.peer);
-    const plaintext = held?.keys.open(frame) ?? null;
-    if (link === undefined || plaintext === null) return;
-    link.address = from;
-    link.heardMs = nowMs;
-    try {
-      this.#deliver(link.replica, plaintext);
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
-      this.#log('datagram-malformed', { replica: link.replica, error });
-    }
-  }
-
-  #deliver(sender: ReplicaId, bytes: Buffer): void {
+  #deliver(sender: ReplicaId, bytes: Uint8Array): void {
     const message = decodeMessage(bytes);
     if (message.from !== sender || message.to !== this.#options.self)
       throw new DecodeError(`replica ${sender} sent a message from ${message.from} to ${message.to}`);
@@ -329,7 +304,7 @@ export class PeerTransport implements Transport {
 
   #needsSession(replica: ReplicaId): boolean {
     const session = this.#links.get(replica)?.current?.session;
-    return session === undefined || (session.dialled && this.#keys.isRenewalDue(replica, performance.now()));
+    return session === undefined || (session.dialled && this.#datagrams.isRenewalDue(replica));
   }
 
   #dialDelayMs(replica: ReplicaId): number {
@@ -400,7 +375,7 @@ export class PeerTransport implements Transport {
     const link = this.#linkOf(replica);
     const { current } = link;
     if (current !== null && this.#isDialledByLower(current.session) && !this.#isDialledByLower(session)) {
-      this.#keys.accept(replica, keys, performance.now());
+      this.#datagrams.accept(replica, keys);
       this.#retire(link, { session, keys });
       current.session.doubt();
       return;
@@ -411,13 +386,11 @@ export class PeerTransport implements Transport {
 
   #promote(link: Link, bond: Bond): void {
     const { session, keys } = bond;
-    const nowMs = performance.now();
-    this.#keys.install(link.replica, keys, nowMs);
     link.current = bond;
-    if (!session.dialled) link.freshUntilMs = nowMs + STREAM_AFFINITY_MS;
     link.certificate = session.certificate;
-    if (session.dialled) link.address = { address: session.remoteAddress, port: session.remotePort };
-    else if (link.address?.address !== session.remoteAddress) link.address = this.#hintFor(session);
+    // The acceptor of a session has derived the keys before its hello left; the dialler may not have them yet.
+    const peerHasThem = session.dialled;
+    this.#datagrams.install(link.replica, keys, this.#addressOf(session), { peerHasThem });
     this.#log('session-opened', {
       replica: link.replica,
       dialled: session.dialled,
@@ -428,7 +401,10 @@ export class PeerTransport implements Transport {
   }
 
   /** The port of a session that was dialled by the peer says nothing about where its datagrams are received. */
-  #hintFor(session: Session): DatagramAddress | null {
+  #addressOf(session: Session): DatagramAddress | null {
+    if (session.dialled) return { address: session.remoteAddress, port: session.remotePort };
+    const known = session.replica === null ? null : this.#datagrams.status(session.replica).address;
+    if (known?.address === session.remoteAddress) return known;
     const endpoints = session.replica === null ? [] : this.#options.endpointsOf(session.replica);
     const hint = endpoints.find(({ host }) => host === session.remoteAddress) ?? endpoints[0];
     return hint === undefined ? null : { address: session.remoteAddress, port: hint.port };
@@ -466,7 +442,6 @@ export class PeerTransport implements Transport {
 
   #keepHouse(): void {
     const nowMs = performance.now();
-    this.#keys.sweep(nowMs);
     for (const session of this.#anonymous)
       if (session.idleSinceMs !== null && nowMs - session.idleSinceMs > ANONYMOUS_IDLE_MS)
         session.destroy(null);
@@ -475,6 +450,7 @@ export class PeerTransport implements Transport {
       if (link.dialler !== null && this.#needsSession(link.replica))
         link.dialler.start(this.#dialDelayMs(link.replica));
     }
+    this.#datagrams.tick((peer) => this.#links.get(peer)?.current?.session.lastHeardMs ?? null);
   }
 }
 
@@ -485,10 +461,7 @@ function newLink(replica: ReplicaId): Link {
     current: null,
     replaced: null,
     certificate: null,
-    address: null,
-    heardMs: null,
     streamUntilMs: 0,
-    freshUntilMs: 0,
     waiting: new Set(),
   };
 }

@@ -12,8 +12,12 @@ const WORDS = REPLAY_WINDOW_BITS / WORD_BITS + 1;
 
 export class ReplayWindow {
   readonly #words = new Uint32Array(WORDS);
-  /** The newest counter seen, -1 before the first. */
   #newest = -1;
+
+  /** The newest counter seen, -1 before the first. */
+  get newest(): number {
+    return this.#newest;
+  }
 
   /** True, and remembers it, when `counter` is new. */
   accept(counter: number): boolean {

@@ -104,14 +104,19 @@ export class Replicas implements AsyncDisposable {
     return new MemoryStorage({ ...EMPTY_STATE, snapshot: null });
   }
 
-  async start(id: ReplicaId, storage: MemoryStorage, disk: RaftStorage = storage): Promise<Running> {
+  async start(
+    id: ReplicaId,
+    storage: MemoryStorage,
+    disk: RaftStorage = storage,
+    transport: Transport = this.network.transport(id),
+  ): Promise<Running> {
     const journal = new Journal();
     const errors: Error[] = [];
     const node = await RaftNode.start({
       id,
       options: FAST,
       storage: disk,
-      transport: this.network.transport(id),
+      transport,
       stateMachine: journal,
       onFatal: (error) => errors.push(error),
     });

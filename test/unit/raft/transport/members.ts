@@ -2,6 +2,9 @@
 import type { X509Certificate } from 'node:crypto';
 import type { AppendRequest, HeartbeatRequest, Message } from '../../../../raft/core/messages.ts';
 import { type ReplicaId, toLogIndex, toReplicaId, toTerm } from '../../../../raft/core/types.ts';
+import { MAX_DATAGRAM_BYTES } from '../../../../raft/limits.ts';
+import type { DatagramState } from '../../../../raft/transport/datagram-path.ts';
+import { MAX_SEALED_BYTES } from '../../../../raft/transport/keys.ts';
 import { PeerTransport, type PeerTransportOptions } from '../../../../raft/transport/peer-transport.ts';
 import type { Endpoint } from '../../../../raft/transport/transport.ts';
 import { createTestAuthority, type TestAuthority, type TestNode } from '../../../support/certificates.ts';
@@ -116,6 +119,18 @@ export function append(from: ReplicaId, to: ReplicaId, payloadBytes: number, aft
     commit: toLogIndex(0),
     entries: [{ kind: 'command', term, index, payload: new Uint8Array(payloadBytes).fill(7) }],
   };
+}
+
+/** Of a datagram that only asks or acknowledges. */
+const BARE_DATAGRAM_BYTES = MAX_DATAGRAM_BYTES - MAX_SEALED_BYTES + 5;
+
+/** Those that carry messages. */
+export function loaded(datagrams: readonly Buffer[]): readonly Buffer[] {
+  return datagrams.filter(({ length }) => length > BARE_DATAGRAM_BYTES);
+}
+
+export function datagramsTo(member: Member, to: ReplicaId): DatagramState | undefined {
+  return member.transport.peers().find(({ replica }) => replica === to)?.datagrams;
 }
 
 export function isConnected(member: Member, to: ReplicaId): boolean {

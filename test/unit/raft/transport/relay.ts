@@ -12,6 +12,9 @@ export class Relay implements AsyncDisposable {
   /** Everything that came back. */
   readonly answers: Buffer[] = [];
   streams = true;
+  /** False: what comes from the dialling side is recorded and lost; the same for what comes back. */
+  passesDatagrams = true;
+  passesAnswers = true;
   /** True: streams that exist carry nothing any more, and neither side hears that the other has gone. */
   isFrozen = false;
   readonly port: number;
@@ -29,11 +32,11 @@ export class Relay implements AsyncDisposable {
     front.on('message', (frame, from) => {
       client = from.port;
       this.datagrams.push(frame);
-      back.send(frame, targetPort, '127.0.0.1');
+      if (this.passesDatagrams) back.send(frame, targetPort, '127.0.0.1');
     });
     back.on('message', (frame) => {
       this.answers.push(frame);
-      front.send(frame, client, '127.0.0.1');
+      if (this.passesAnswers) front.send(frame, client, '127.0.0.1');
     });
     server.on('connection', (socket) => this.#carry(socket, targetPort));
   }
