@@ -18,12 +18,14 @@ export {
   type Term,
   toReplicaId,
 } from './core/types.ts';
+export { type AutopilotInput, type AutopilotLimits, nextMembership } from './runtime/autopilot.ts';
 export {
   type ConfigurationOutcome,
   type ProposalOutcome,
   RaftNode,
   type RaftNodeOptions,
 } from './runtime/node.ts';
+export { PeerHealth, type PeerHealthOptions, type PeerHealthReport } from './runtime/peer-health.ts';
 export type { ReadAnswer } from './runtime/reads.ts';
 export type { StateMachine } from './runtime/state-machine.ts';
 export type { TransferOutcome } from './runtime/transfers.ts';

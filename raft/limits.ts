@@ -97,3 +97,13 @@ export const SNAPSHOT_RETRY_MS = 10_000;
 
 /** A commit index that no other write carries is written after this: a restart without a quorum knows it then. */
 export const COMMIT_HINT_MS = 20;
+
+/** Bounds of the autopilot. */
+
+/** A learner answers a heartbeat every second; two may be lost. */
+export const PEER_ACTIVE_MS = 3_000;
+/** Consul's autopilot takes the same two. */
+export const PEER_TRAILING_ENTRIES_MAX = 250;
+export const PEER_STABLE_MS = 10_000;
+/** Longer than a reboot, a failed disk check included: a maintenance window demotes nobody. */
+export const PEER_DEAD_MS: number = 10 * 60 * 1_000;

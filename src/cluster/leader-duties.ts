@@ -3,7 +3,7 @@
  * records, and leases whose lifetime has ended are marked absent. Decides nothing itself (src/subnet/fleet.ts and
  * cluster-time.ts do) and may be interrupted anywhere: the next leader sees the same state and goes on.
  */
-
+import { PeerHealth } from '../../raft/runtime/peer-health.ts';
 import { TsflannelError } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
 import { expiredLeases } from '../subnet/cluster-time.ts';
@@ -17,6 +17,7 @@ export class LeaderDuties implements Disposable {
   readonly #replica: Replica;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
+  readonly #health = new PeerHealth();
   #busy = false;
 
   constructor(replica: Replica, log: Log) {
@@ -45,13 +46,14 @@ export class LeaderDuties implements Disposable {
 
   async #attend(): Promise<void> {
     const replica = this.#replica;
-    const { state } = replica;
+    const { state, raft } = replica;
     if (state === null) return;
+    const health = this.#health.observe(raft, performance.now());
     const target = desiredConfiguration({
       members: [...state.members.values()].filter(({ nodeId }) => !replica.leaving.has(nodeId)),
       peers: state.peers,
-      current: replica.raft.configuration,
-      caughtUp: replica.caughtUp(),
+      current: raft.configuration,
+      health,
     });
     if (target !== null) {
       this.#log.info('configuration-change', 'The voters or learners of the cluster change.', { ...target });

@@ -49,10 +49,6 @@ export interface ReplicaOptions {
   readonly onFatal: (error: Error) => void;
 }
 
-/** A learner answers a heartbeat every second; two may be lost. */
-const ACTIVE_MS = 3_000;
-/** Consul's autopilot takes the same. */
-const TRAILING_ENTRIES_MAX = 250;
 /** A host that leaves still gets the answer that it may go. */
 const FAREWELL_MS = 500;
 
@@ -177,22 +173,6 @@ export class Replica implements AsyncDisposable {
   /** Hosts whose removal is under way on this leader: they are not to be made voters or learners again. */
   get leaving(): ReadonlySet<NodeId> {
     return this.#leaving;
-  }
-
-  /** Leader only: learners that answer and have, but for what is just under way, the whole log. */
-  caughtUp(): ReadonlySet<ReplicaId> {
-    const { configuration, progress, commit } = this.raft;
-    const now = performance.now();
-    const isCaughtUp = (learner: ReplicaId): boolean => {
-      const peer = progress.get(learner);
-      return (
-        peer !== undefined &&
-        peer.state === 'replicate' &&
-        now - peer.lastActive < ACTIVE_MS &&
-        commit - peer.match <= TRAILING_ENTRIES_MAX
-      );
-    };
-    return new Set(configuration.learners.filter(isCaughtUp));
   }
 
   async changeConfiguration(target: Pick<Configuration, 'voters' | 'learners'>): Promise<void> {

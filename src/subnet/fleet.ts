@@ -1,71 +1,52 @@
 /**
- * Which replicas should vote and which should listen. Pure policy: it looks at the member records, at who is connected
- * and caught up, and at the configuration in force, and names the next configuration or none. Voters are 1, 3, 5 or 7
- * and come in pairs, in one change each, so that an even number (which tolerates no more failures than the odd one
- * below it) is never chosen. A voter that is a member stays one: demotion is not decided here.
+ * Which of the cluster's hosts are to vote: what the member records say, in the words of the autopilot
+ * (raft/runtime/autopilot.ts), which decides. Pure. A host votes because it was named by `--peers`, asked with `--voter`
+ * or was promoted; where nobody was named, the first voters are the longest-standing hosts. `--learner` and a demotion
+ * keep a host from voting; anybody else may take the place of a voter that is lost.
  */
+import type { Membership } from '../../raft/core/membership.ts';
 import type { Configuration, ReplicaId } from '../../raft/core/types.ts';
+import { type AutopilotLimits, nextMembership } from '../../raft/runtime/autopilot.ts';
+import type { PeerHealthReport } from '../../raft/runtime/peer-health.ts';
 import type { Ip } from '../net/ip.ts';
 import type { Member } from './member.ts';
 
-export const VOTERS_MAX = 7;
-/** How many voters a cluster gets by itself where nobody was named. */
-const VOTERS_UNASKED = 3;
+/** Three is also how many voters a cluster gets by itself where nobody was named. */
+export const VOTER_LIMITS: AutopilotLimits = { votersMin: 3, votersMax: 7 };
 
 export interface FleetInput {
   readonly members: Iterable<Member>;
   /** Addresses named by `--peers`. */
   readonly peers: readonly Ip[];
   readonly current: Configuration;
-  /** Learners that are connected and have the whole log. */
-  readonly caughtUp: ReadonlySet<ReplicaId>;
+  readonly health: PeerHealthReport;
 }
-
-export type DesiredConfiguration = Pick<Configuration, 'voters' | 'learners'>;
 
 /** Null when the configuration in force is the right one, or a change is still under way. */
-export function desiredConfiguration(input: FleetInput): DesiredConfiguration | null {
-  const { current } = input;
-  if (current.outgoing.length > 0) return null;
-  const members = [...input.members].sort((a, b) => a.replicaId - b.replicaId);
+export function desiredConfiguration({ members, peers, current, health }: FleetInput): Membership | null {
+  const byAge = [...members].sort((a, b) => a.replicaId - b.replicaId);
   const voting = new Set(current.voters);
-  const kept = members.filter((one) => voting.has(one.replicaId));
-  if (kept.length === 0) return null; // nobody left who could decide it
-  const promoted = promotions(kept.length, candidates(input, members, kept));
-  const voters = new Set([...kept, ...promoted].map((one) => one.replicaId));
-  const desired = {
-    voters: [...voters].sort((a, b) => a - b),
-    learners: members.map((one) => one.replicaId).filter((id) => !voters.has(id)),
-  };
-  return same(desired.voters, current.voters) && same(desired.learners, current.learners) ? null : desired;
+  const voters = byAge.filter((one) => voting.has(one.replicaId));
+  const learners = byAge.filter((one) => !voting.has(one.replicaId));
+  const asked = idsOf(learners.filter((one) => one.wantsVoter === true));
+  const unasked = idsOf(learners.filter((one) => one.wantsVoter === null));
+  // One voter tolerates no failure, so hosts that were asked for need not prove themselves before it gets company.
+  const trusted = voters.length === 1 ? asked.filter((id) => health.caughtUp.has(id)) : [];
+  const ready = new Set([...health.stable, ...trusted]);
+  const room = peers.length > 0 ? 0 : VOTER_LIMITS.votersMin - voters.length;
+  const filling = [...asked, ...unasked].filter((id) => ready.has(id)).slice(0, Math.max(0, room));
+  return nextMembership({
+    configuration: current,
+    members: idsOf(byAge),
+    wanted: [...asked, ...filling],
+    spares: unasked,
+    unwanted: new Set(idsOf(voters.filter((one) => one.wantsVoter === false))),
+    ready,
+    dead: health.dead,
+    limits: VOTER_LIMITS,
+  });
 }
 
-/** At most one pair at a time, or the one that makes an even number odd. */
-function promotions(voters: number, willing: readonly Member[]): readonly Member[] {
-  const step = voters % 2 === 0 ? 1 : 2;
-  return willing.length >= step && voters + step <= VOTERS_MAX ? willing.slice(0, step) : [];
-}
-
-/** Who may vote next: those that were named or asked first, then, where nobody was named, the longest-standing. */
-function candidates(
-  { peers, current, caughtUp }: FleetInput,
-  members: readonly Member[],
-  kept: readonly Member[],
-): readonly Member[] {
-  const learning = new Set(current.learners);
-  const ready = members.filter((one) => learning.has(one.replicaId) && caughtUp.has(one.replicaId));
-  const asked = ready.filter(isAsked);
-  if (peers.length > 0) return asked;
-  const room = Math.max(0, VOTERS_UNASKED - kept.length - asked.length);
-  const unasked = ready.filter((one) => one.wantsVoter === null);
-  return [...asked, ...unasked.slice(0, room)];
-}
-
-/** By `--peers` or `--voter`: decided when it joined. */
-function isAsked(one: Member): boolean {
-  return one.wantsVoter === true;
-}
-
-function same(a: readonly ReplicaId[], b: readonly ReplicaId[]): boolean {
-  return a.length === b.length && a.every((id, i) => id === b[i]);
+function idsOf(members: readonly Member[]): readonly ReplicaId[] {
+  return members.map((one) => one.replicaId);
 }

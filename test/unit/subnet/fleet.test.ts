@@ -35,15 +35,24 @@ interface Given {
   readonly learners?: number[];
   readonly outgoing?: number[];
   readonly caughtUp?: number[];
+  /** Those that have caught up, unless told. */
+  readonly stable?: number[];
+  readonly dead?: number[];
 }
 
-function desired({ members, peers: named = [], voters, learners = [], outgoing = [], caughtUp = [] }: Given) {
+function desired(given: Given) {
+  const { members, peers: named = [], voters, learners = [], outgoing = [] } = given;
   return desiredConfiguration({
     members: members.map((one) => asJoined(one, named)),
     peers: named,
     current: configuration(voters, learners, outgoing),
-    caughtUp: new Set(caughtUp.map(toReplicaId)),
+    health: healthOf(given),
   });
+}
+
+function healthOf({ caughtUp = [], stable = caughtUp, dead = [] }: Omit<Given, 'members' | 'voters'>) {
+  const ids = (hosts: number[]) => new Set(hosts.map(toReplicaId));
+  return { caughtUp: ids(caughtUp), stable: ids(stable), dead: ids(dead) };
 }
 
 /** The log decides at the join who was named; nothing later does. */
@@ -138,9 +147,9 @@ describe('with --peers', () => {
   it('makes no voter of a host that has taken a named address since it joined', () => {
     const moved = { ...member(2), address: toIp('192.0.2.9') };
     const current = configuration([1], [2, 3]);
-    const caughtUp = new Set([2, 3].map(toReplicaId));
+    const health = healthOf({ caughtUp: [2, 3] });
     const members = [{ ...member(1), wantsVoter: true }, moved, { ...member(3), wantsVoter: true }];
-    expect(desiredConfiguration({ members, peers: peers(1, 3, 9), current, caughtUp })).toBeNull();
+    expect(desiredConfiguration({ members, peers: peers(1, 3, 9), current, health })).toBeNull();
   });
   it('ends at seven', () => {
     const given = { members: hosts(9), peers: peers(1, 2, 3, 4, 5, 6, 7, 8, 9) };
@@ -150,7 +159,45 @@ describe('with --peers', () => {
   });
 });
 
-it('never demotes a voter, never makes an odd number even, and settles', () => {
+describe('a host that was asked for', () => {
+  const given = { members: hosts(5), peers: peers(2, 3, 4, 5), voters: [1], learners: [2, 3, 4, 5] };
+  const caughtUp = [2, 3, 4, 5];
+  it('votes as soon as it has caught up, where there is one voter only', () => {
+    expect(desired({ ...given, caughtUp, stable: [] })?.voters).toEqual([1, 2, 3]);
+  });
+  it('has to prove itself like any other, where there are three', () => {
+    const three = { ...given, voters: [1, 2, 3], learners: [4, 5], caughtUp };
+    expect(desired({ ...three, stable: [4] })).toBeNull();
+    expect(desired({ ...three, stable: [4, 5] })?.voters).toEqual([1, 2, 3, 4, 5]);
+  });
+  it('and one that was not, proves itself always', () => {
+    const unasked = { members: hosts(3), voters: [1], learners: [2, 3], caughtUp: [2, 3] };
+    expect(desired({ ...unasked, stable: [3] })).toBeNull();
+    expect(desired({ ...unasked, stable: [2, 3] })?.voters).toEqual([1, 2, 3]);
+  });
+});
+
+describe('the place of a voter', () => {
+  it('that is dead goes to a host that may vote, named or not, but not to a --learner', () => {
+    const given = { peers: peers(1, 2, 3), voters: [1, 2, 3], learners: [4], caughtUp: [4], dead: [2] };
+    expect(desired({ ...given, members: hosts(4) })).toEqual({ voters: [1, 3, 4], learners: [2] });
+    expect(desired({ ...given, members: [...hosts(3), member(4, false)] })).toBeNull();
+  });
+  it('that was removed does so, too', () => {
+    const members = [member(1), member(2), member(4)];
+    const given = { members, peers: peers(1, 2, 3), voters: [1, 2, 3], learners: [4] };
+    expect(desired({ ...given, caughtUp: [4] })).toEqual({ voters: [1, 2, 4], learners: [] });
+    expect(desired(given)).toEqual({ voters: [1, 2], learners: [4] });
+  });
+  it('that was demoted does so, too; until then it votes', () => {
+    const members = [member(1, true), member(2, false), member(3, true), member(4)];
+    const given = { members, voters: [1, 2, 3], learners: [4] };
+    expect(desired(given)).toBeNull();
+    expect(desired({ ...given, caughtUp: [4] })).toEqual({ voters: [1, 3, 4], learners: [2] });
+  });
+});
+
+it('settles, and never makes a voter of a host that is not to be one', () => {
   const flags = fc.record({
     named: fc.boolean(),
     wants: fc.constantFrom(null, null, true, false),
@@ -168,12 +215,14 @@ it('never demotes a voter, never makes an odd number even, and settles', () => {
       const caughtUp = pick((flag) => flag.caughtUp);
       let voters = pick((flag) => flag.voter).slice(0, 7);
       let learners = ids.filter((id) => !voters.includes(id));
-      for (let round = 0; round < 5; round++) {
+      for (let round = 0; round < 9; round++) {
         const next = desired({ ...given, voters, learners, caughtUp });
         if (next === null) break;
-        expect(round, 'settles').toBeLessThan(4);
+        expect(round, 'settles').toBeLessThan(8);
         const kept = voters.filter((id) => members.some((one) => one.replicaId === id));
-        expect(next.voters).toEqual(expect.arrayContaining(kept));
+        const isWanted = (id: number): boolean => all[id - 1]?.wants !== false;
+        expect(next.voters).toEqual(expect.arrayContaining(kept.filter(isWanted)));
+        expect(next.voters.filter((id) => !kept.includes(id)).every(isWanted)).toBe(true);
         if (next.voters.length > kept.length) expect(next.voters.length % 2).toBe(1);
         expect(next.voters.length).toBeLessThanOrEqual(7);
         expect([...next.voters, ...next.learners].sort((a, b) => a - b)).toEqual(
