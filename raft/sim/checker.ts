@@ -7,6 +7,7 @@
  */
 import type { Effects, Persist } from '../core/effects.ts';
 import type { AppendAccepted, AppendRequest, HeartbeatRequest, Message } from '../core/messages.ts';
+import type { RaftSummary } from '../core/raft.ts';
 import {
   type Configuration,
   type ConfigurationEntry,
@@ -15,9 +16,7 @@ import {
   type HardState,
   type LogIndex,
   type ReplicaId,
-  type Role,
   type Snapshot,
-  type Term,
   toLogIndex,
   ZERO_ENTRY,
 } from '../core/types.ts';
@@ -26,19 +25,11 @@ import type { Recovered } from '../storage/storage.ts';
 import { check, extend, Facts, isQuorum, type Prefix } from './facts.ts';
 import { LogMirror } from './log-mirror.ts';
 
-/** What a replica says about itself. */
-export interface ClaimedStatus {
-  readonly role: Role;
-  readonly term: Term;
-  readonly commit: LogIndex;
-  readonly last: EntryId;
-}
-
 /** One incarnation of one replica. */
 interface Watched {
   readonly id: ReplicaId;
   readonly log: LogMirror;
-  status: ClaimedStatus;
+  status: RaftSummary;
   /** The hard state of the newest batch that was handed to the disk. */
   handed: HardState;
   snapshot: LogIndex;
@@ -91,7 +82,7 @@ export class Checker {
    * When effects are taken, before they are carried out: `claims` is what the core said after each step since the last
    * time, oldest first.
    */
-  stepped(id: ReplicaId, { persist }: Pick<Effects, 'persist'>, claims: readonly ClaimedStatus[]): void {
+  stepped(id: ReplicaId, { persist }: Pick<Effects, 'persist'>, claims: readonly RaftSummary[]): void {
     const replica = this.#watched(id);
     const before = replica.status;
     const status = claims.at(-1) ?? before;
@@ -203,7 +194,7 @@ export class Checker {
     ]);
   }
 
-  #checkClaim(replica: Watched, claim: ClaimedStatus): void {
+  #checkClaim(replica: Watched, claim: RaftSummary): void {
     const before = replica.status;
     replica.status = claim;
     check(claim.term >= before.term && claim.commit >= before.commit, 'nothing regresses', () => {
@@ -216,7 +207,7 @@ export class Checker {
   }
 
   /** `status` is what will be claimed once the truncation is done. */
-  #checkAppendOnly(replica: Watched, status: ClaimedStatus, truncateFrom: LogIndex | null): void {
+  #checkAppendOnly(replica: Watched, status: RaftSummary, truncateFrom: LogIndex | null): void {
     const before = replica.status;
     if (truncateFrom === null || truncateFrom > replica.log.last.index) return;
     check(truncateFrom > before.commit, 'committed entries stay', () => {
@@ -259,7 +250,7 @@ export class Checker {
     });
   }
 
-  #checkCommit({ id, log, status }: Watched, before: ClaimedStatus): void {
+  #checkCommit({ id, log, status }: Watched, before: RaftSummary): void {
     const known = this.facts.lastCommitted.index;
     const top = log.at(status.commit);
     check(top !== null, 'snapshot <= applied <= commit <= last', () => {
@@ -301,12 +292,12 @@ export class Checker {
   }
 
   /** What was in force at that step. Between two takings of effects the end of the log may have been replaced. */
-  #configurationOf(log: LogMirror, { last }: ClaimedStatus): Configuration {
+  #configurationOf(log: LogMirror, { last }: RaftSummary): Configuration {
     return log.configurationAt(toLogIndex(Math.min(log.last.index, last.index)));
   }
 
   /** One change at a time, and consecutive configurations never have disjoint quorums. */
-  #checkMembershipSteps(replica: Watched, status: ClaimedStatus, entries: readonly Entry[]): void {
+  #checkMembershipSteps(replica: Watched, status: RaftSummary, entries: readonly Entry[]): void {
     const own = entries.filter((entry): entry is ConfigurationEntry => {
       return entry.kind === 'configuration' && entry.term === status.term;
     });
@@ -406,6 +397,6 @@ function same(a: readonly ReplicaId[], b: readonly ReplicaId[]): boolean {
   return a.length === b.length && a.every((id, i) => id === b[i]);
 }
 
-function show({ role, term, commit }: ClaimedStatus): string {
+function show({ role, term, commit }: RaftSummary): string {
   return `${role} of term ${term} with commit ${commit}`;
 }

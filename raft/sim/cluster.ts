@@ -20,7 +20,7 @@ import { Checker } from './checker.ts';
 import { type DiskParameters, SimulatedDisk } from './disk.ts';
 import { type NetworkParameters, SimulatedNetwork } from './network.ts';
 import type { Random } from './random.ts';
-import { SimulatedReplica, type Tampering } from './replica.ts';
+import { type SimulatedProcess, SimulatedReplica, type Tampering } from './replica.ts';
 import { Timeline } from './timeline.ts';
 import { describeMessage } from './trace.ts';
 
@@ -37,7 +37,7 @@ export interface ClusterParameters {
 const HASHED_AT_ONCE = 16_384;
 
 export interface ClusterHooks {
-  readonly machine: () => StateMachine<unknown>;
+  readonly machine: (process: SimulatedProcess) => StateMachine<unknown>;
   readonly tampering: Tampering;
   readonly onTrace: (line: string) => void;
 }

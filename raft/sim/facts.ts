@@ -46,6 +46,9 @@ export interface Committed extends Prefix {
   readonly configuration: Configuration;
 }
 
+/** More than any run has. */
+const TERMS_MAX = 2 ** 20;
+
 export const NOBODY: Configuration = { voters: [], outgoing: [], learners: [] };
 
 const contents = new WeakMap<Entry, number>();
@@ -80,8 +83,8 @@ export class Facts {
   readonly committed: Committed[] = [
     { ...ZERO_ENTRY, hash: 0, leaderTerm: ZERO_ENTRY.term, configuration: NOBODY },
   ];
-  /** By index, then term. */
-  readonly #hashes: Map<Term, number>[] = [];
+  /** By index and term. */
+  readonly #hashes = new Map<number, number>();
   readonly #leaders = new Map<Term, ReplicaId>();
   /** By term, then voter. */
   readonly #votes = new Map<Term, Map<ReplicaId, ReplicaId>>();
@@ -110,12 +113,12 @@ export class Facts {
 
   /** Log matching: one (index, term) has one prefix. */
   statePrefix(who: ReplicaId, prefix: Prefix): void {
-    this.#hashes[prefix.index] ??= new Map();
-    const known = this.#hashes[prefix.index]?.get(prefix.term);
+    const key = prefix.index * TERMS_MAX + prefix.term;
+    const known = this.#hashes.get(key);
     check(known === undefined || known === prefix.hash, 'log matching', () => {
       return `replica ${who} has another log up to entry ${prefix.index} of term ${prefix.term}`;
     });
-    this.#hashes[prefix.index]?.set(prefix.term, prefix.hash);
+    if (known === undefined) this.#hashes.set(key, prefix.hash);
   }
 
   /** Committed entries are immutable, whoever says that they are committed. */

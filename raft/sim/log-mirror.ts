@@ -70,7 +70,8 @@ export class LogMirror {
     const prefix = extend(previous, entry);
     this.#facts.statePrefix(this.#owner, prefix);
     const configuration = entry.kind === 'configuration' ? entry.configuration : null;
-    this.#entries.push({ ...prefix, configuration });
+    const { term, index, hash } = prefix;
+    this.#entries.push({ term, index, hash, configuration });
   }
 
   /** In the order in which a storage does it. */

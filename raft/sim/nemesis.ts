@@ -64,6 +64,8 @@ export class Nemesis {
         return this.#cluster.up.map((replica) => this.#crash(replica)).length > 0;
       case 'pause':
         return victim !== undefined && this.#pause(victim);
+      case 'clock-jump':
+        return victim !== undefined && this.#jumpClock(victim);
       case 'disk-loss':
         return this.#loseDisk();
       case 'membership':
@@ -91,7 +93,13 @@ export class Nemesis {
     return true;
   }
 
-  #partition(shape: Exclude<Fault, 'crash' | 'crash-all' | 'pause' | 'disk-loss' | 'membership'>): boolean {
+  #jumpClock(replica: SimulatedReplica): boolean {
+    this.#cluster.trace(`clock-jump ${replica.id}`);
+    replica.jumpClock();
+    return true;
+  }
+
+  #partition(shape: Extract<Fault, `partition-${string}`>): boolean {
     const ids = [...this.#cluster.replicas.keys()];
     if (ids.length < 2) return false;
     const size = shape === 'partition-isolate' ? 1 : this.#random.integer(1, ids.length - 1);

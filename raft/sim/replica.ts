@@ -12,6 +12,7 @@ import {
   type ProposeResult,
   RaftCore,
   type RaftStatus,
+  type RaftSummary,
 } from '../core/raft.ts';
 import type { ReplicaId, Snapshot, SnapshotMeta } from '../core/types.ts';
 import { sha256 } from '../runtime/snapshotter.ts';
@@ -25,7 +26,9 @@ import type { Timeline } from './timeline.ts';
 /** What a socket buffer holds of a process that does not read. */
 const INBOX_MESSAGES_MAX = 500;
 
-const INVARIANT_STEPS = 20;
+const YEAR_MS = 365 * 24 * 3_600_000;
+
+const INVARIANT_STEPS = 40;
 
 /** A faulty core may send what a correct one cannot. */
 export type TamperedEffects = Omit<Effects, 'send'> & { readonly send: readonly Message[] };
@@ -37,11 +40,21 @@ export interface Tampering {
   readonly received?: (message: Message) => readonly Message[];
 }
 
+/** What a state machine may know of the process that it runs in. */
+export interface SimulatedProcess {
+  /** Starts anywhere with each start of the process, and runs slightly too fast or too slow. */
+  monotonicMs(): number;
+  /** Of the machine: jumps where the seed says so. */
+  wallMs(): number;
+  /** True time, from 0 at the start of the run: for checks. No process can know it. */
+  simulatedMs(): number;
+}
+
 export interface ReplicaParts {
   readonly id: ReplicaId;
   readonly disk: SimulatedDisk;
   readonly options: RaftOptions;
-  readonly machine: () => StateMachine<unknown>;
+  readonly machine: (process: SimulatedProcess) => StateMachine<unknown>;
   /** A snapshot is taken after this many applied entries. */
   readonly snapshotEntries: number;
   /** Effects wait until everything else that happens at the same moment has happened, as in an event loop. */
@@ -57,14 +70,15 @@ export interface ReplicaParts {
 /** One life of the process, from start to crash. */
 interface Incarnation {
   readonly core: RaftCore;
+  readonly process: SimulatedProcess;
   readonly machine: StateMachine<unknown>;
   readonly bootedAt: number;
-  /** The clock of the process: monotonic, starting anywhere, slightly too fast or too slow. */
+  /** Of its monotonic clock. */
   readonly clockOffset: number;
   readonly clockRate: number;
   snapshotIndex: number;
   /** What the core said about itself after each step since its effects were taken. */
-  claims: RaftStatus[];
+  claims: RaftSummary[];
   isDrainScheduled: boolean;
   /** When the armed timer fires, in the time of the simulation. */
   armedAt: number;
@@ -79,11 +93,13 @@ export class SimulatedReplica {
   #inbox: (() => void)[] | null = null;
   /** Messages, timers and confirmations that reached the core. */
   steps = 0;
+  #wallOffset: number;
 
   constructor(parts: ReplicaParts) {
     this.id = parts.id;
     this.disk = parts.disk;
     this.#parts = parts;
+    this.#wallOffset = parts.random.integer(0, YEAR_MS);
   }
 
   get isUp(): boolean {
@@ -92,6 +108,15 @@ export class SimulatedReplica {
 
   get isPaused(): boolean {
     return this.#inbox !== null;
+  }
+
+  /** Null while it is down. */
+  get machine(): StateMachine<unknown> | null {
+    return this.#life?.machine ?? null;
+  }
+
+  get leads(): boolean {
+    return this.#life?.core.summary.role === 'leader';
   }
 
   /** Null while it is down. */
@@ -112,6 +137,13 @@ export class SimulatedReplica {
     const clockOffset = random.integer(0, 1_000_000);
     trace(`start ${id} term ${recovered.hardState.term} commit ${recovered.hardState.commit}`);
     checker.started(id, recovered);
+    const bootedAt = timeline.now;
+    const clockRate = random.integer(980, 1_020) / 1_000;
+    const process: SimulatedProcess = {
+      monotonicMs: () => clockOffset + (timeline.now - bootedAt) * clockRate,
+      wallMs: () => this.#wallOffset + timeline.now,
+      simulatedMs: () => timeline.now,
+    };
     const core = new RaftCore({
       id,
       options,
@@ -122,12 +154,13 @@ export class SimulatedReplica {
     });
     this.#life = {
       core,
-      machine: machine(),
-      bootedAt: timeline.now,
+      process,
+      machine: machine(process),
+      bootedAt,
       clockOffset,
-      clockRate: random.integer(980, 1_020) / 1_000,
+      clockRate,
       snapshotIndex: recovered.snapshot?.meta.last.index ?? 0,
-      claims: [core.status],
+      claims: [core.summary],
       isDrainScheduled: false,
       armedAt: Number.POSITIVE_INFINITY,
     };
@@ -157,6 +190,11 @@ export class SimulatedReplica {
     for (const run of waiting) run();
   }
 
+  /** The wall clock, by up to a year in either direction: whatever runs on. */
+  jumpClock(): void {
+    this.#wallOffset += this.#parts.random.integer(-YEAR_MS, YEAR_MS);
+  }
+
   deliver(message: Message): void {
     this.#enter((life) => {
       const messages = this.#parts.tampering.received?.(message) ?? [message];
@@ -182,7 +220,7 @@ export class SimulatedReplica {
     }
     this.steps++;
     const result = step(life);
-    life.claims.push(life.core.status);
+    life.claims.push(life.core.summary);
     if (this.#parts.drainsLate) this.#drainLater(life);
     else this.#drain(life);
     return result;
@@ -264,14 +302,14 @@ export class SimulatedReplica {
     const last = effects.apply.at(-1);
     if (last === undefined) return;
     life.core.applied(last.index);
-    life.claims.push(life.core.status);
+    life.claims.push(life.core.summary);
     if (last.index - life.snapshotIndex < this.#parts.snapshotEntries) return;
     const snapshot = snapshotOf(life.core.snapshotMeta(), life.machine);
     life.snapshotIndex = last.index;
     this.#parts.trace(`snapshot ${this.id} ${last.index}`);
     this.#parts.checker.snapshotTaken(this.id, snapshot);
     life.core.compact(snapshot);
-    life.claims.push(life.core.status);
+    life.claims.push(life.core.summary);
   }
 
   #send(message: Message): void {
@@ -286,7 +324,7 @@ export class SimulatedReplica {
   }
 
   #now(life: Incarnation): number {
-    return life.clockOffset + (this.#parts.timeline.now - life.bootedAt) * life.clockRate;
+    return life.process.monotonicMs();
   }
 
   /** One timer: an earlier deadline replaces it, a later one lets it fire and arm itself again. */

@@ -14,16 +14,17 @@ import { check, ViolationError } from './facts.ts';
 import { Nemesis } from './nemesis.ts';
 import { Random } from './random.ts';
 import { RegisterMachine } from './register-machine.ts';
-import type { SimulatedReplica, Tampering } from './replica.ts';
+import type { SimulatedProcess, SimulatedReplica, Tampering } from './replica.ts';
 import { drawSwarm, type SwarmParameters } from './swarm.ts';
 
 export interface SimulationOptions {
   readonly seed: number;
   /** Length of the first phase, in ticks of TICK_MS. */
   readonly ticks: number;
-  readonly machine?: () => StateMachine<unknown>;
-  /** A command for the machine; `count` is how many were made before. */
-  readonly command?: (random: Random, count: number) => Uint8Array;
+  /** Called at each start of a replica. */
+  readonly machine?: (process: SimulatedProcess) => StateMachine<unknown>;
+  /** A command; `count` is how many were made before, `machine` that of the replica it is for. */
+  readonly command?: (random: Random, count: number, machine: StateMachine<unknown>) => Uint8Array;
   readonly onTrace?: (line: string) => void;
   /** For checking the checker. */
   readonly tampering?: Tampering;
@@ -115,7 +116,7 @@ class Simulation {
   #writeForever(): void {
     this.#cluster.timeline.after(this.#client.integer(1, this.#swarm.proposeEveryMsMax), () => {
       if (this.#cluster.timeline.now >= this.#options.ticks * TICK_MS) return;
-      const leaders = this.#cluster.up.filter((replica) => replica.status?.role === 'leader');
+      const leaders = this.#cluster.up.filter((replica) => replica.leads);
       const target = this.#client.pick(leaders);
       if (target !== undefined) this.#propose(target);
       this.#writeForever();
@@ -124,8 +125,10 @@ class Simulation {
 
   /** Where the command stands, or null when it was refused. */
   #propose(target: SimulatedReplica): EntryId | null {
+    const { machine } = target;
+    if (machine === null) return null;
     const command = this.#options.command ?? RegisterMachine.command;
-    const result = target.propose(command(this.#client, this.#proposals++));
+    const result = target.propose(command(this.#client, this.#proposals++, machine));
     if (result?.kind !== 'appended') return null;
     this.#cluster.trace(`propose ${target.id} ${result.id.index}@${result.id.term}`);
     return result.id;

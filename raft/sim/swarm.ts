@@ -18,6 +18,7 @@ export const FAULTS = [
   'partition-bridge',
   'disk-loss',
   'membership',
+  'clock-jump',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -58,7 +59,7 @@ export function drawSwarm(random: Random): SwarmParameters {
     faultEveryMsMax: Math.floor(electionMs * (random.pick([0.5, 2, 5, 10]) ?? 2)),
     faultLastsMsMax: Math.floor(electionMs * (random.pick([0.1, 1, 3]) ?? 1)),
     faults,
-    proposeEveryMsMax: random.integer(2, options.heartbeatMs),
+    proposeEveryMsMax: random.integer(4, options.heartbeatMs),
   };
 }
 
