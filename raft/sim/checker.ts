@@ -271,7 +271,8 @@ export class Checker {
     // A prefix names everything before it: what was committed earlier must be a part of this log.
     const overlap = log.at(known);
     if (overlap !== null) this.facts.stateCommitted(id, overlap);
-    const configuration = log.configurationAt(log.last.index);
+    // What the leader has appended since, in the same turn, was not in force yet.
+    const configuration = this.#configurationOf(log, before);
     check(
       isQuorum(configuration, (voter) => this.#holds(voter, top)),
       'commit on a durable quorum',
