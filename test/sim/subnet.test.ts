@@ -49,7 +49,7 @@ class Mistaken extends SubnetStateMachine {
     return result;
   }
 
-  override snapshot(): Uint8Array {
+  override snapshot(): Iterable<Uint8Array> {
     return [encodeState(this.#state)];
   }
 
