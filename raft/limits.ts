@@ -107,3 +107,8 @@ export const PEER_TRAILING_ENTRIES_MAX = 250;
 export const PEER_STABLE_MS = 10_000;
 /** Longer than a reboot, a failed disk check included: a maintenance window demotes nobody. */
 export const PEER_DEAD_MS: number = 10 * 60 * 1_000;
+
+/** The fence of a database is synced with each term or vote, else after this many writes or this long: what a lying disk
+ *  and a power cut together may hide. */
+export const FENCE_SYNC_WRITES = 64;
+export const FENCE_SYNC_MS = 1_000;

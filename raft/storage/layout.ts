@@ -4,9 +4,10 @@
  * at the disk: what was staged is taken to be durable, and after a failed write the layout is worth nothing.
  *
  *   const layout = Layout.create(identity, []);       // a new database, or
- *   const layout = Layout.of(verifyDatabase(name, records, identity));
- *   for (const [key, value] of layout.stageSnapshot(snapshot)) ...   // each durable on its own, before
- *   layout.stage(batch, sink);                                      // all of it one atomic write, durable before any answer
+ *   const layout = Layout.of(verifyDatabase(name, records, fence, identity));
+ *   for (const [key, value] of layout.stageSnapshot(snapshot)) ...   // any writes, durable before the batch
+ *   const standing = layout.stage(batch, sink);                     // one atomic write
+ *   encodeSlot({ number: ++number, fence: { ...fence, ...standing } })   // to slotOffset(number), once that is durable
  */
 import {
   assert,
@@ -17,26 +18,30 @@ import {
   toLogIndex,
   ZERO_ENTRY,
 } from '../core/types.ts';
-import { MAX_SNAPSHOT_BYTES } from '../limits.ts';
+import { MAX_FRAME_BYTES } from '../limits.ts';
+import { type Standing, standingOf } from './fence.ts';
 import {
   chunkCount,
   chunkGeneration,
   chunkKey,
   encodeIdentity,
   encodeLogRecord,
+  encodeSeen,
   encodeSnapshotRecord,
   encodeState,
   IDENTITY_KEY,
   isClusterId,
   type Link,
   logKey,
+  SEEN_KEY,
   SNAPSHOT_CHUNK_BYTES,
   SNAPSHOT_KEY,
   STATE_KEY,
+  type StateRecord,
   type StorageIdentity,
   startOfChain,
 } from './records.ts';
-import type { PersistBatch } from './storage.ts';
+import type { PeerPositions, PersistBatch } from './storage.ts';
 import type { DatabaseContents, RawRecord, StoredSnapshot } from './verification.ts';
 import { planWrite, type StoredLog, type WritePlan } from './write-plan.ts';
 
@@ -61,6 +66,7 @@ export class Layout implements StoredLog {
   #writeSequence: number;
   #snapshotIndex: LogIndex;
   #stored: StoredSnapshot;
+  #seenSequence: number;
   #staged: StagedSnapshot | null = null;
   /** Chunks that nothing names: they go with the next batch. */
   #garbage: Buffer[];
@@ -77,14 +83,15 @@ export class Layout implements StoredLog {
     return new Layout(null, contents);
   }
 
-  private constructor(unwritten: StorageIdentity | null, contents: Position) {
-    const { state, links, stored, orphans } = contents;
+  private constructor(unwritten: StorageIdentity | null, contents: Beginning) {
+    const { state, links, stored, seen, orphans } = contents;
     this.#unwritten = unwritten;
     this.#base = state.base;
     this.#links = [...links];
     this.#writeSequence = state.writeSequence;
     this.#snapshotIndex = state.snapshotIndex;
     this.#stored = stored;
+    this.#seenSequence = seen.sequence;
     this.#garbage = [...orphans];
     const generations = orphans.map((key) => chunkGeneration(key) ?? 0);
     this.#nextGeneration = Math.max(stored.generation, ...generations) + 1;
@@ -96,10 +103,6 @@ export class Layout implements StoredLog {
 
   get last(): EntryId {
     return this.#end;
-  }
-
-  get writeSequence(): number {
-    return this.#writeSequence;
   }
 
   termAt(index: LogIndex): Term {
@@ -114,10 +117,12 @@ export class Layout implements StoredLog {
    */
   *stageSnapshot(snapshot: Snapshot): Generator<RawRecord, void> {
     const { meta, data, digest } = snapshot;
-    assert(data.length <= MAX_SNAPSHOT_BYTES, `a snapshot of ${data.length} bytes is too large`);
-    if (this.#isStaged(snapshot)) return;
-    if (this.#staged !== null) this.#discard(this.#staged);
-    this.#staged = null;
+    assert(data.length <= MAX_FRAME_BYTES, `a snapshot of ${data.length} bytes is too large`);
+    if (this.#staged !== null) {
+      if (isOf(this.#staged, snapshot)) return;
+      this.#discard(this.#staged);
+      this.#staged = null;
+    }
     const generation = this.#nextGeneration++;
     const chunks = chunkCount(data.length);
     for (let n = 0; n < chunks; n++) {
@@ -127,8 +132,11 @@ export class Layout implements StoredLog {
     this.#staged = { generation, chunks, last: meta.last, digest };
   }
 
-  /** Turns a batch into puts and deletes. One that contradicts the log stops the process before it reaches `to`. */
-  stage(batch: PersistBatch, to: RecordSink): void {
+  /**
+   * Turns a batch into puts and deletes. One that contradicts the log stops the process before it reaches `to`. Returns
+   * where the database stands once the write is durable: what the fence has to say then, before any answer leaves.
+   */
+  stage(batch: PersistBatch, to: RecordSink): Standing {
     const plan = planWrite(this, batch, this.#snapshotIndex);
     if (this.#unwritten !== null) to.put(IDENTITY_KEY, encodeIdentity(this.#unwritten));
     this.#unwritten = null;
@@ -137,14 +145,22 @@ export class Layout implements StoredLog {
     for (const key of this.#garbage) to.del(key);
     this.#garbage = [];
     this.#writeSequence++;
-    const state = encodeState({
+    const state: StateRecord = {
       hardState: batch.hardState,
       writeSequence: this.#writeSequence,
       base: this.#base,
       last: this.#end,
       snapshotIndex: this.#snapshotIndex,
-    });
-    to.put(STATE_KEY, state);
+    };
+    to.put(STATE_KEY, encodeState(state));
+    return standingOf(state);
+  }
+
+  /** A write of its own, beside those of batches. Returns its number, for the fence. */
+  remember(seen: PeerPositions, to: RecordSink): number {
+    this.#seenSequence++;
+    to.put(SEEN_KEY, encodeSeen({ sequence: this.#seenSequence, seen }));
+    return this.#seenSequence;
   }
 
   get #end(): Link {
@@ -175,30 +191,16 @@ export class Layout implements StoredLog {
   }
 
   /** The staged snapshot takes the place of the stored one. */
-  #adopt({ meta, data, digest }: Snapshot, to: RecordSink): void {
+  #adopt(snapshot: Snapshot, to: RecordSink): void {
+    const { meta, data, digest } = snapshot;
     const staged = this.#staged;
-    assert(
-      staged !== null && sameSnapshot(staged, meta.last, digest),
-      'a snapshot is staged before it is written',
-    );
+    assert(staged !== null && isOf(staged, snapshot), 'a snapshot is staged before it is written');
     const { generation, chunks } = staged;
-    const { last, configuration } = meta;
-    const record = encodeSnapshotRecord({
-      last,
-      configuration,
-      generation,
-      length: data.length,
-      sha256: digest,
-    });
-    to.put(SNAPSHOT_KEY, record);
+    to.put(SNAPSHOT_KEY, encodeSnapshotRecord({ ...meta, generation, length: data.length, sha256: digest }));
     this.#discard(this.#stored);
     this.#stored = { generation, chunks };
-    this.#snapshotIndex = last.index;
+    this.#snapshotIndex = meta.last.index;
     this.#staged = null;
-  }
-
-  #isStaged({ meta, digest }: Snapshot): boolean {
-    return this.#staged !== null && sameSnapshot(this.#staged, meta.last, digest);
   }
 
   #discard({ generation, chunks }: StoredSnapshot): void {
@@ -206,21 +208,24 @@ export class Layout implements StoredLog {
   }
 }
 
-type Position = Pick<DatabaseContents, 'links' | 'stored' | 'orphans'> & {
+type Beginning = Pick<DatabaseContents, 'links' | 'stored' | 'orphans'> & {
+  readonly seen: Pick<DatabaseContents['seen'], 'sequence'>;
   readonly state: Pick<DatabaseContents['state'], 'base' | 'writeSequence' | 'snapshotIndex'>;
 };
 
-const NOTHING: Position = {
+const NOTHING: Beginning = {
   state: { base: startOfChain(ZERO_ENTRY), writeSequence: 0, snapshotIndex: ZERO_ENTRY.index },
   links: [],
   stored: { generation: 0, chunks: 0 },
+  seen: { sequence: 0 },
   orphans: [],
 };
 
-function sameSnapshot(staged: StagedSnapshot, last: EntryId, digest: Uint8Array): boolean {
+function isOf(staged: StagedSnapshot, { meta, digest }: Snapshot): boolean {
+  const { last } = staged;
   return (
-    staged.last.index === last.index &&
-    staged.last.term === last.term &&
+    last.index === meta.last.index &&
+    last.term === meta.last.term &&
     Buffer.compare(staged.digest, digest) === 0
   );
 }

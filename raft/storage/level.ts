@@ -3,36 +3,59 @@
  * layout's (layout.ts), what may be believed is decided by verification.ts, the log itself is in the core's memory. Every
  * write is one chained batch with `sync`, so it is atomic and nothing un-synced can outlive a synced successor;
  * truncation is explicit deletes inside that batch (`clear` is neither atomic nor synced and would bring truncated
- * entries back). It never repairs: a database that does not verify stays as it was found.
- *
- * LevelDB's own lock does not survive a second open within one process, so the caller holds a lock of its own on the
- * data directory.
+ * entries back). The fence follows each batch before the write resolves. It never repairs: a database that does not
+ * verify stays as it was found.
  */
-import { open } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Level } from 'level';
 import { assert, InvariantError, type Snapshot } from '../core/types.ts';
+import { claimDirectory } from './claim.ts';
+import { decodeFence, type Fence, fenceOfNothing, standingOf } from './fence.ts';
+import { FenceFile, syncDirectory } from './fence-file.ts';
 import { Layout } from './layout.ts';
 import { chunkGeneration, type StorageIdentity } from './records.ts';
-import { type PersistBatch, type RaftStorage, type Recovered, StorageDamagedError } from './storage.ts';
+import {
+  type InitialState,
+  type PeerPositions,
+  type PersistBatch,
+  type Position,
+  type RaftStorage,
+  type Recovered,
+  StorageDamagedError,
+} from './storage.ts';
 import { verifyDatabase } from './verification.ts';
 
 type Database = Level<Buffer, Buffer>;
-type Batch = ReturnType<Database['batch']>;
+
+/** Beside LevelDB's own files, which it leaves alone. */
+const FENCE_FILE = 'fence';
+
+interface Files {
+  readonly database: Database;
+  readonly fence: FenceFile;
+  readonly release: () => void;
+}
 
 export class LevelStorage implements RaftStorage {
-  readonly #database: Database;
   readonly #directory: string;
   readonly #identity: StorageIdentity;
+  readonly #files: Files;
   /** Null until loaded. */
   #layout: Layout | null = null;
+  /** Of what is durable. */
+  #fence: Fence;
   #writing = false;
+  /** What need not hurry, one after the other and beside the writes of batches. Never rejects. */
+  #background: Promise<void> = Promise.resolve();
   #failure: Error | null = null;
 
-  private constructor(database: Database, directory: string, identity: StorageIdentity) {
-    this.#database = database;
+  private constructor(directory: string, identity: StorageIdentity, files: Files) {
     this.#directory = directory;
     this.#identity = identity;
+    this.#files = files;
+    this.#fence = fenceOfNothing(identity.replica);
+    files.fence.onSyncFailed = (cause) => this.#fail(cause);
   }
 
   /**
@@ -42,18 +65,22 @@ export class LevelStorage implements RaftStorage {
   static async create(
     directory: string,
     identity: StorageIdentity,
-    initial: Recovered,
+    initial: InitialState,
   ): Promise<LevelStorage> {
-    const storage = new LevelStorage(await openDatabase(directory, true), directory, identity);
-    try {
-      const keys = await storage.#database.keys().all();
-      if (keys.some((key) => chunkGeneration(key) === null)) {
+    await mkdir(directory, { recursive: true });
+    const files = await openFiles(directory, true, async (database) => {
+      if (await isUsed(database, directory)) {
         throw new Error(`${directory} already holds a Raft database; open it instead of creating it`);
       }
-      storage.#layout = Layout.create(identity, keys);
+      await FenceFile.create(join(directory, FENCE_FILE), fenceOfNothing(identity.replica));
+    });
+    const storage = new LevelStorage(directory, identity, files);
+    try {
+      storage.#layout = Layout.create(identity, await files.database.keys().all());
       const { hardState, snapshot, entries } = initial;
       const compactTo = snapshot?.meta.last.index ?? null;
       await storage.write({ hardState, snapshot, entries, compactTo, truncateFrom: null });
+      await files.fence.sync();
       await syncDirectory(directory);
       await syncDirectory(dirname(directory));
       return storage;
@@ -63,60 +90,101 @@ export class LevelStorage implements RaftStorage {
     }
   }
 
-  /** Opens what `create` made. Nothing may be written before `load` has verified it. */
+  /** Opens what `create` made. Nothing may be written before `load` has verified it. Throws StorageDamagedError. */
   static async open(directory: string, identity: StorageIdentity): Promise<LevelStorage> {
-    return new LevelStorage(await openDatabase(directory, false), directory, identity);
+    return new LevelStorage(directory, identity, await openFiles(directory, false, async () => {}));
+  }
+
+  get position(): Position {
+    return { writeSequence: this.#fence.writeSequence, term: this.#fence.term };
   }
 
   async load(): Promise<Recovered> {
-    const contents = verifyDatabase(this.#directory, await this.#readAll(), this.#identity);
+    const { database, fence } = this.#files;
+    const records = await this.#read(() => database.iterator().all());
+    const contents = verifyDatabase(this.#directory, records, await fence.read(), this.#identity);
+    const { state, snapshot, entries, seen } = contents;
     this.#layout = Layout.of(contents);
-    const { state, snapshot, entries } = contents;
-    return { hardState: state.hardState, snapshot, entries };
+    this.#fence = { replica: this.#identity.replica, ...standingOf(state), seenSequence: seen.sequence };
+    // A crash may have left the fence behind. What is loaded is acknowledged again, so it must not be lost unnoticed.
+    fence.continueFrom(contents.fence);
+    await this.#durably(() => fence.record(this.#fence));
+    await this.#durably(() => fence.sync());
+    return { hardState: state.hardState, snapshot, entries, seen: seen.seen };
   }
 
   async write(batch: PersistBatch): Promise<void> {
     assert(!this.#writing, 'one write at a time');
     this.#writing = true;
     try {
-      if (batch.snapshot !== null) await this.#stageSnapshot(batch.snapshot);
-      await this.#commit((layout, to) => layout.stage(batch, to));
+      if (batch.snapshot !== null) await this.stageSnapshot(batch.snapshot);
+      await this.#durably(async () => {
+        const to = this.#files.database.batch();
+        const standing = this.#loaded().stage(batch, to);
+        await to.write({ sync: true });
+        this.#fence = { ...this.#fence, ...standing };
+        await this.#files.fence.record(this.#fence);
+      });
     } finally {
       this.#writing = false;
     }
   }
 
+  async stageSnapshot(snapshot: Snapshot): Promise<void> {
+    await this.#inBackground(async () => {
+      for (const [key, value] of this.#loaded().stageSnapshot(snapshot)) {
+        await this.#durably(() => this.#files.database.put(key, value, { sync: true }));
+      }
+    });
+  }
+
+  async remember(seen: PeerPositions): Promise<void> {
+    await this.#inBackground(() =>
+      this.#durably(async () => {
+        const to = this.#files.database.batch();
+        const seenSequence = this.#loaded().remember(seen, to);
+        await to.write({ sync: true });
+        this.#fence = { ...this.#fence, seenSequence };
+        await this.#files.fence.record(this.#fence);
+      }),
+    );
+  }
+
   async close(): Promise<void> {
     this.#failure ??= new Error(`the Raft database ${this.#directory} is closed`);
-    await this.#database.close();
+    await this.#files.database.close();
+    await this.#files.fence.close();
+    this.#files.release();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  /** One synced write for each piece, so that what has to be written meanwhile waits for one of them at most. */
-  async #stageSnapshot(snapshot: Snapshot): Promise<void> {
-    const records = this.#loaded().stageSnapshot(snapshot);
-    for (const [key, value] of records) await this.#commit((_, to) => to.put(key, value));
+  async #inBackground(work: () => Promise<void>): Promise<void> {
+    const done = this.#background.then(work);
+    this.#background = done.catch(() => {});
+    await done;
   }
 
-  async #commit(fill: (layout: Layout, to: Batch) => void): Promise<void> {
+  /** Nothing is written after a failure: what of that write is on the disk is not known. */
+  async #durably(work: () => Promise<void>): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
-    const layout = this.#loaded();
     try {
-      const to = this.#database.batch();
-      fill(layout, to);
-      await to.write({ sync: true });
+      await work();
     } catch (cause) {
-      if (cause instanceof InvariantError) this.#failure ??= cause;
-      // What of this write is on disk is not known, and a later fsync may claim success for pages that are gone.
-      this.#failure ??= new Error(
-        `cannot write the Raft database ${this.#directory}: ${detail(cause)}; free or replace the disk and restart`,
-        { cause },
-      );
-      throw this.#failure;
+      throw this.#fail(cause);
     }
+  }
+
+  /** For good: a later sync may claim success for pages that are gone. */
+  #fail(cause: unknown): Error {
+    if (cause instanceof InvariantError) this.#failure ??= cause;
+    this.#failure ??= new Error(
+      `cannot write the Raft database ${this.#directory}: ${detail(cause)}; free or replace the disk and restart`,
+      { cause },
+    );
+    return this.#failure;
   }
 
   #loaded(): Layout {
@@ -124,13 +192,55 @@ export class LevelStorage implements RaftStorage {
     return this.#layout;
   }
 
-  async #readAll(): Promise<[Buffer, Buffer][]> {
+  async #read<T>(read: () => Promise<T>): Promise<T> {
     try {
-      return await this.#database.iterator().all();
+      return await read();
     } catch (cause) {
       const sentence = `the Raft database ${this.#directory} cannot be read: ${detail(cause)}`;
       throw new StorageDamagedError(sentence, { cause });
     }
+  }
+}
+
+/** `prepare` runs on the open database before its fence is opened. */
+async function openFiles(
+  directory: string,
+  createIfMissing: boolean,
+  prepare: (database: Database) => Promise<void>,
+): Promise<Files> {
+  const release = await claimDirectory(directory).catch((e) => Promise.reject(openError(directory, e)));
+  try {
+    const database = await openDatabase(directory, createIfMissing);
+    try {
+      await prepare(database);
+      return { database, fence: await openFence(directory), release };
+    } catch (e) {
+      await database.close();
+      throw e;
+    }
+  } catch (e) {
+    release();
+    throw e;
+  }
+}
+
+async function openFence(directory: string): Promise<FenceFile> {
+  try {
+    return await FenceFile.open(join(directory, FENCE_FILE));
+  } catch (e) {
+    throw openError(directory, e);
+  }
+}
+
+/** Chunks without a batch are what an interrupted creation left, and so is a fence of nothing. */
+async function isUsed(database: Database, directory: string): Promise<boolean> {
+  for await (const key of database.keys()) if (chunkGeneration(key) === null) return true;
+  const fence = await readFile(join(directory, FENCE_FILE)).catch(() => null);
+  if (fence === null) return false;
+  try {
+    return decodeFence(fence).fence.writeSequence > 0;
+  } catch {
+    return true; // it is made in one step, so it was whole once
   }
 }
 
@@ -166,16 +276,6 @@ function openError(directory: string, error: unknown): Error {
     });
   }
   return new Error(`cannot open the Raft database ${directory}: ${detail(cause)}`, { cause });
-}
-
-/** A new file is durable only when its directory is. */
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 function detail(error: unknown): string {

@@ -13,7 +13,15 @@ import {
   type Term,
   ZERO_ENTRY,
 } from '../core/types.ts';
-import { type PersistBatch, type RaftStorage, type Recovered, StorageDamagedError } from './storage.ts';
+import {
+  type InitialState,
+  type PeerPositions,
+  type PersistBatch,
+  type Position,
+  type RaftStorage,
+  type Recovered,
+  StorageDamagedError,
+} from './storage.ts';
 import { planWrite, type StoredLog } from './write-plan.ts';
 
 export class MemoryStorage implements RaftStorage, StoredLog {
@@ -21,10 +29,12 @@ export class MemoryStorage implements RaftStorage, StoredLog {
   #snapshot: Snapshot | null;
   #base: EntryId;
   #entries: Entry[];
+  #writeSequence = 1;
+  #seen: PeerPositions = new Map();
   #damage: StorageDamagedError | null = null;
   #writeError: Error | null = null;
 
-  constructor(initial: Recovered) {
+  constructor(initial: InitialState) {
     this.#hardState = initial.hardState;
     this.#snapshot = initial.snapshot;
     this.#base = initial.snapshot?.meta.last ?? ZERO_ENTRY;
@@ -50,6 +60,10 @@ export class MemoryStorage implements RaftStorage, StoredLog {
     return this.#snapshot;
   }
 
+  get position(): Position {
+    return { writeSequence: this.#writeSequence, term: this.#hardState.term };
+  }
+
   termAt(index: LogIndex): Term {
     if (index === this.#base.index) return this.#base.term;
     const entry = this.entryAt(index);
@@ -66,6 +80,8 @@ export class MemoryStorage implements RaftStorage, StoredLog {
     const storage = new MemoryStorage({ hardState: this.#hardState, snapshot: this.#snapshot, entries: [] });
     storage.#base = this.#base;
     storage.#entries = this.#entries;
+    storage.#writeSequence = this.#writeSequence;
+    storage.#seen = this.#seen;
     storage.#damage = this.#damage;
     return storage;
   }
@@ -73,7 +89,12 @@ export class MemoryStorage implements RaftStorage, StoredLog {
   /** The synchronous face of `load`. */
   recover(): Recovered {
     if (this.#damage !== null) throw this.#damage;
-    return { hardState: this.#hardState, snapshot: this.#snapshot, entries: [...this.#entries] };
+    return {
+      hardState: this.#hardState,
+      snapshot: this.#snapshot,
+      entries: [...this.#entries],
+      seen: this.#seen,
+    };
   }
 
   /** The synchronous face of `write`. */
@@ -87,6 +108,7 @@ export class MemoryStorage implements RaftStorage, StoredLog {
     this.#base = plan.base;
     this.#hardState = batch.hardState;
     this.#snapshot = batch.snapshot ?? this.#snapshot;
+    this.#writeSequence++;
   }
 
   /** From now on nothing here can be believed. */
@@ -105,6 +127,16 @@ export class MemoryStorage implements RaftStorage, StoredLog {
 
   async write(batch: PersistBatch): Promise<void> {
     this.commit(batch);
+  }
+
+  /** Without a disk there is nothing to do ahead. */
+  async stageSnapshot(_snapshot: Snapshot): Promise<void> {
+    if (this.#writeError !== null) throw this.#writeError;
+  }
+
+  async remember(seen: PeerPositions): Promise<void> {
+    if (this.#writeError !== null) throw this.#writeError;
+    this.#seen = new Map(seen);
   }
 
   async close(): Promise<void> {

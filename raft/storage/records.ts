@@ -4,6 +4,7 @@
  *
  *   m/id                         cluster id, replica id
  *   m/hs                         hard state, write sequence, first and last position of the log, snapshot index
+ *   m/seen                       a counter, and the positions that peers were seen at
  *   m/snap                       last entry, configuration, generation, length and SHA-256 of the snapshot's data
  *   s/<generation u64>/<n u32>   the data, in chunks
  *   l/<index u64>                chain, term of the previous entry, entry
@@ -26,7 +27,7 @@ import {
   toReplicaId,
   toTerm,
 } from '../core/types.ts';
-import { MAX_SNAPSHOT_BYTES } from '../limits.ts';
+import { MAX_FRAME_BYTES } from '../limits.ts';
 import { ByteReader, ByteWriter, DecodeError } from './bytes.ts';
 import {
   decodeConfiguration,
@@ -37,6 +38,7 @@ import {
   encodeEntry,
   encodeEntryId,
 } from './codec.ts';
+import type { PeerPositions, Position } from './storage.ts';
 
 const FORMAT_VERSION = 1;
 const CLUSTER_ID_BYTES_MAX = 255;
@@ -45,6 +47,7 @@ export const SNAPSHOT_CHUNK_BYTES: number = 256 << 10;
 
 export const IDENTITY_KEY: Buffer = Buffer.from('m/id');
 export const STATE_KEY: Buffer = Buffer.from('m/hs');
+export const SEEN_KEY: Buffer = Buffer.from('m/seen');
 export const SNAPSHOT_KEY: Buffer = Buffer.from('m/snap');
 /** After checksum, version and chain. */
 const LOG_BODY_OFFSET = 9;
@@ -76,6 +79,12 @@ export interface StateRecord {
   readonly last: Link;
   /** 0 while there is no snapshot. */
   readonly snapshotIndex: LogIndex;
+}
+
+export interface SeenRecord {
+  /** Counts the records of this kind, so that a lost one is noticed (fence.ts). */
+  readonly sequence: number;
+  readonly seen: PeerPositions;
 }
 
 export interface SnapshotRecord {
@@ -171,6 +180,29 @@ export function decodeState(bytes: Uint8Array): StateRecord {
   });
 }
 
+export function encodeSeen({ sequence, seen }: SeenRecord): Buffer {
+  return sealed((to) => {
+    to.u64(sequence);
+    to.u16(seen.size);
+    for (const [replica, { writeSequence, term }] of seen) {
+      to.u64(replica);
+      to.u64(writeSequence);
+      to.u64(term);
+    }
+  });
+}
+
+export function decodeSeen(bytes: Uint8Array): SeenRecord {
+  return unsealed(bytes, (from) => {
+    const sequence = from.u64();
+    const seen = new Map<ReplicaId, Position>();
+    for (let left = from.u16(); left > 0; left--) {
+      seen.set(decodeReplica(from), { writeSequence: from.u64(), term: toTerm(from.u64()) });
+    }
+    return { sequence, seen };
+  });
+}
+
 export function encodeSnapshotRecord(record: SnapshotRecord): Buffer {
   return sealed((to) => {
     encodeEntryId(to, record.last);
@@ -188,7 +220,7 @@ export function decodeSnapshotRecord(bytes: Uint8Array): SnapshotRecord {
     const configuration = decodeConfiguration(from);
     const generation = from.u64();
     const length = from.u32();
-    if (length > MAX_SNAPSHOT_BYTES) throw new DecodeError(`a snapshot of ${length} bytes`);
+    if (length > MAX_FRAME_BYTES) throw new DecodeError(`a snapshot of ${length} bytes`);
     return { last, configuration, generation, length, sha256: from.raw(32).slice() };
   });
 }
@@ -232,7 +264,8 @@ function buffer(writer: ByteWriter): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function sealed(write: (to: ByteWriter) => void): Buffer {
+/** Checksum and version before what `write` writes. */
+export function sealed(write: (to: ByteWriter) => void): Buffer {
   const to = new ByteWriter();
   to.u32(0);
   to.u8(FORMAT_VERSION);
@@ -245,7 +278,8 @@ function seal(bytes: Buffer): Buffer {
   return bytes;
 }
 
-function unsealed<T>(bytes: Uint8Array, read: (from: ByteReader) => T): T {
+/** Reads what `sealed` made. */
+export function unsealed<T>(bytes: Uint8Array, read: (from: ByteReader) => T): T {
   const from = new ByteReader(bytes);
   if (from.u32() !== crc32(bytes.subarray(4))) throw new DecodeError('its checksum is wrong');
   const version = from.u8();
@@ -255,7 +289,7 @@ function unsealed<T>(bytes: Uint8Array, read: (from: ByteReader) => T): T {
   return value;
 }
 
-function decodeReplica(from: ByteReader): ReplicaId {
+export function decodeReplica(from: ByteReader): ReplicaId {
   const id = from.u64();
   if (id === 0) throw new DecodeError('replica id 0');
   return toReplicaId(id);

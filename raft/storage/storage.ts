@@ -2,14 +2,29 @@
  * What the runtime needs of a disk. Implementations: level.ts (LevelDB) and memory.ts (the simulator's, with faults).
  */
 import type { Persist } from '../core/effects.ts';
-import type { Entry, HardState, Snapshot } from '../core/types.ts';
+import type { Entry, HardState, ReplicaId, Snapshot, Term } from '../core/types.ts';
 
-export interface Recovered {
+/** What a storage is made with. */
+export interface InitialState {
   readonly hardState: HardState;
   readonly snapshot: Snapshot | null;
   /** Contiguous, from snapshot.last.index + 1 - trailing up to the last durable entry. */
   readonly entries: readonly Entry[];
 }
+
+export interface Recovered extends InitialState {
+  /** What `remember` was last told. */
+  readonly seen: PeerPositions;
+}
+
+/** How far a replica's disk was. It only ever grows: a replica that stands lower than before has lost writes. */
+export interface Position {
+  /** Counts the writes of its database. */
+  readonly writeSequence: number;
+  readonly term: Term;
+}
+
+export type PeerPositions = ReadonlyMap<ReplicaId, Position>;
 
 /** The part of a Persist that goes to disk. */
 export type PersistBatch = Omit<Persist, 'seq' | 'thenSend'>;
@@ -22,8 +37,17 @@ export class StorageDamagedError extends Error {
 export interface RaftStorage extends AsyncDisposable {
   /** Reads and verifies everything. Throws StorageDamagedError. */
   load(): Promise<Recovered>;
+  /** What is durable now. Meaningless before `load`. */
+  readonly position: Position;
   /** Atomic, and durable when it resolves. One call at a time. A rejection is final: the process must stop voting. */
   write(batch: PersistBatch): Promise<void>;
+  /**
+   * Puts a snapshot's data on the disk ahead of the write that carries it, in small pieces, so that writes meanwhile do
+   * not wait for all of it. Changes nothing that `load` returns. A write stages what was not; a rejection is final too.
+   */
+  stageSnapshot(snapshot: Snapshot): Promise<void>;
+  /** Makes the highest positions that peers were seen at durable, in place of the last ones. A rejection is final too. */
+  remember(seen: PeerPositions): Promise<void>;
   /** Idempotent. */
   close(): Promise<void>;
 }

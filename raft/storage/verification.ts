@@ -1,23 +1,27 @@
 /**
  * Reads the records of a whole Raft database and believes none of them before they fit together: identity, checksums,
  * the chain of entries from the recorded start to the recorded end, the snapshot's digest, and nothing in it that nobody
- * wrote. Pure, and never repairs. What does not verify is a StorageDamagedError that says what was found where.
+ * wrote, and no newest writes that are missing (fence.ts). Pure, and never repairs. What does not verify is a StorageDamagedError that says what was found where.
  */
 import { createHash } from 'node:crypto';
 import { type Entry, type EntryId, InvariantError, type Snapshot } from '../core/types.ts';
 import { DecodeError } from './bytes.ts';
+import { decodeFence, type FenceSlot, verifyFence } from './fence.ts';
 import {
   chunkCount,
   chunkGeneration,
   chunkKey,
   decodeIdentity,
   decodeLogRecord,
+  decodeSeen,
   decodeSnapshotRecord,
   decodeState,
   IDENTITY_KEY,
   isLogKey,
   type Link,
   logKey,
+  SEEN_KEY,
+  type SeenRecord,
   SNAPSHOT_KEY,
   STATE_KEY,
   type StateRecord,
@@ -41,8 +45,10 @@ export interface DatabaseContents {
   readonly links: readonly Link[];
   readonly snapshot: Snapshot | null;
   readonly stored: StoredSnapshot;
+  readonly seen: SeenRecord;
   /** Chunks of snapshots that never came to be: what a crash left of them. */
   readonly orphans: readonly Buffer[];
+  readonly fence: FenceSlot;
 }
 
 /** Records by kind, in key order. */
@@ -53,16 +59,20 @@ interface SortedRecords {
 }
 
 /**
- * `records` is everything in the database, in the order of the keys' bytes; `name` is what errors call it. Throws
- * StorageDamagedError, or a plain Error when a newer version wrote it.
+ * `records` is everything in the database, in the order of the keys' bytes, `fence` the bytes of its fence; `name` is
+ * what errors call it. Throws StorageDamagedError, or a plain Error when a newer version wrote it.
  */
 export function verifyDatabase(
   name: string,
   records: Iterable<RawRecord>,
+  fence: Uint8Array,
   identity: StorageIdentity,
 ): DatabaseContents {
   try {
-    return verify(sort(records), identity);
+    const slot = decodeFence(fence);
+    const contents = verify(sort(records), identity);
+    verifyFence(slot.fence, identity.replica, contents.state, contents.seen.sequence);
+    return { ...contents, fence: slot };
   } catch (cause) {
     if (cause instanceof InvariantError) throw cause;
     if (cause instanceof UnknownFormatError) {
@@ -79,7 +89,7 @@ function sort(records: Iterable<RawRecord>): SortedRecords {
   const meta = new Map<string, Buffer>();
   const log: RawRecord[] = [];
   const chunks: RawRecord[] = [];
-  const metaKeys = [IDENTITY_KEY, STATE_KEY, SNAPSHOT_KEY];
+  const metaKeys = [IDENTITY_KEY, STATE_KEY, SEEN_KEY, SNAPSHOT_KEY];
   for (const record of records) {
     const [key, value] = record;
     if (isLogKey(key)) log.push(record);
@@ -90,7 +100,7 @@ function sort(records: Iterable<RawRecord>): SortedRecords {
   return { meta, log, chunks };
 }
 
-function verify(records: SortedRecords, identity: StorageIdentity): DatabaseContents {
+function verify(records: SortedRecords, identity: StorageIdentity): Omit<DatabaseContents, 'fence'> {
   verifyIdentity(identity, metaRecord(records, IDENTITY_KEY, decodeIdentity));
   const state = metaRecord(records, STATE_KEY, decodeState);
   const log = verifyLog(records, state);
@@ -106,7 +116,7 @@ function verify(records: SortedRecords, identity: StorageIdentity): DatabaseCont
   const orphans = records.chunks
     .map(([key]) => key)
     .filter((key) => chunkGeneration(key) !== stored.generation);
-  return { state, ...log, snapshot, stored, orphans };
+  return { state, ...log, snapshot, stored, seen: readSeen(records), orphans };
 }
 
 function metaRecord<T>(records: SortedRecords, key: Buffer, decode: (bytes: Uint8Array) => T): T {
@@ -114,6 +124,11 @@ function metaRecord<T>(records: SortedRecords, key: Buffer, decode: (bytes: Uint
   const bytes = records.meta.get(name);
   if (bytes === undefined) throw new DecodeError(`record ${name} is missing`);
   return located(`record ${name}`, () => decode(bytes));
+}
+
+function readSeen(records: SortedRecords): SeenRecord {
+  if (!records.meta.has(SEEN_KEY.toString())) return { sequence: 0, seen: new Map() };
+  return metaRecord(records, SEEN_KEY, decodeSeen);
 }
 
 function verifyIdentity(expected: StorageIdentity, found: StorageIdentity): void {

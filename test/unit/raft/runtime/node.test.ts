@@ -31,6 +31,10 @@ class GatedStorage implements RaftStorage {
     this.#waiting = [];
   }
 
+  get position(): RaftStorage['position'] {
+    return this.#disk.position;
+  }
+
   load(): ReturnType<RaftStorage['load']> {
     return this.#disk.load();
   }
@@ -39,6 +43,14 @@ class GatedStorage implements RaftStorage {
     this.writes.push(batch);
     if (!this.isOpen) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     await this.#disk.write(batch);
+  }
+
+  stageSnapshot(...snapshot: Parameters<RaftStorage['stageSnapshot']>): Promise<void> {
+    return this.#disk.stageSnapshot(...snapshot);
+  }
+
+  remember(...seen: Parameters<RaftStorage['remember']>): Promise<void> {
+    return this.#disk.remember(...seen);
   }
 
   close(): Promise<void> {

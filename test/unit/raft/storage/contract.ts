@@ -5,12 +5,18 @@ import { describe, expect, it } from 'vitest';
 import {
   type Configuration,
   type Entry,
+  type ReplicaId,
   type Snapshot,
   toLogIndex,
   toReplicaId,
   toTerm,
 } from '../../../../raft/core/types.ts';
-import type { PersistBatch, RaftStorage, Recovered } from '../../../../raft/storage/storage.ts';
+import type {
+  InitialState,
+  PeerPositions,
+  PersistBatch,
+  RaftStorage,
+} from '../../../../raft/storage/storage.ts';
 
 /** One disk that can be opened again and again. */
 export interface StorageUnderTest {
@@ -18,7 +24,7 @@ export interface StorageUnderTest {
   dispose(): Promise<void>;
 }
 
-export const EMPTY: Recovered = {
+export const EMPTY: InitialState = {
   hardState: { term: toTerm(0), vote: null, commit: toLogIndex(0) },
   snapshot: null,
   entries: [],
@@ -62,7 +68,7 @@ export function batch(change: Change): PersistBatch {
 }
 
 /** Bytes as text: a Buffer is not equal to a Uint8Array for `toEqual`, and large ones are slow. */
-function plain({ hardState, snapshot, entries }: Recovered): unknown {
+function plain({ hardState, snapshot, entries }: InitialState): unknown {
   const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
   return {
     hardState,
@@ -73,13 +79,17 @@ function plain({ hardState, snapshot, entries }: Recovered): unknown {
   };
 }
 
-export async function expectSame(storage: RaftStorage, expected: Recovered): Promise<void> {
+export function positions(of: [replica: ReplicaId, writeSequence: number][]): PeerPositions {
+  return new Map(of.map(([replica, writeSequence]) => [replica, { writeSequence, term: toTerm(1) }]));
+}
+
+export async function expectSame(storage: RaftStorage, expected: InitialState): Promise<void> {
   expect(plain(await storage.load())).toEqual(plain(expected));
 }
 
 export function storageContract(name: string, make: () => Promise<StorageUnderTest>): void {
   /** Writes the batches, then checks what is there, before and after opening again. */
-  async function check(batches: PersistBatch[], expected: Partial<Recovered>): Promise<void> {
+  async function check(batches: PersistBatch[], expected: Partial<InitialState>): Promise<void> {
     const disk = await make();
     try {
       const last = batches.at(-1);
@@ -227,6 +237,90 @@ export function storageContract(name: string, make: () => Promise<StorageUnderTe
         await storage.close();
         await storage.close();
         await expect(storage.write(batch({ term: 1 }))).rejects.toThrow('closed');
+        await expect(storage.remember(positions([]))).rejects.toThrow('closed');
+        await expect(storage.stageSnapshot(snapshotAt(1, 1))).rejects.toThrow('closed');
+      } finally {
+        await disk.dispose();
+      }
+    });
+
+    it('stands one write further with each write, also after a restart', async () => {
+      const disk = await make();
+      try {
+        const found: unknown[] = [];
+        for (const term of [3, 5]) {
+          await using storage = await disk.open();
+          await storage.load();
+          await storage.write(batch({ term, vote: 1 }));
+          await storage.stageSnapshot(snapshotAt(9, term));
+          await storage.remember(positions([[toReplicaId(2), term]]));
+          await storage.write(batch({ term, vote: 1, entries: [command(term === 3 ? 1 : 2, term)] }));
+          found.push(storage.position);
+        }
+        expect(found).toEqual([
+          { writeSequence: 3, term: 3 },
+          { writeSequence: 5, term: 5 },
+        ]);
+        await using storage = await disk.open();
+        await storage.load();
+        expect(storage.position).toEqual(found[1]);
+      } finally {
+        await disk.dispose();
+      }
+    });
+
+    it('shows nothing of a snapshot that is only staged, and writes go on meanwhile', async () => {
+      const disk = await make();
+      try {
+        const [early, late] = [snapshotAt(2, 1, 600_000), snapshotAt(3, 2, 600_000)];
+        for (const reopened of [false, true]) {
+          await using storage = await disk.open();
+          await storage.load();
+          if (!reopened) await storage.write(batch({ term: 2, commit: 3, entries: three }));
+          await Promise.all([
+            storage.stageSnapshot(early),
+            storage.stageSnapshot(late),
+            storage.write(batch({ term: reopened ? 4 : 3, commit: 3 })),
+          ]);
+          await expectSame(storage, {
+            hardState: batch({ term: reopened ? 4 : 3, commit: 3 }).hardState,
+            snapshot: null,
+            entries: three,
+          });
+        }
+        await using storage = await disk.open();
+        await storage.load();
+        await storage.stageSnapshot(early);
+        const last = batch({ term: 5, commit: 3, snapshot: early, compactTo: 2 });
+        await storage.write(last);
+        const expected = { hardState: last.hardState, snapshot: early, entries: three.slice(2) };
+        await expectSame(storage, expected);
+      } finally {
+        await disk.dispose();
+      }
+    });
+
+    it('remembers what it was told last, and only that', async () => {
+      const disk = await make();
+      try {
+        const [two, four] = [toReplicaId(2), toReplicaId(4)];
+        for (const seen of [
+          positions([[two, 7]]),
+          positions([]),
+          positions([
+            [four, 1],
+            [two, 9],
+          ]),
+        ]) {
+          {
+            await using storage = await disk.open();
+            await storage.load();
+            await storage.remember(positions([[two, 1]]));
+            await Promise.all([storage.remember(positions([])), storage.remember(seen)]);
+          }
+          await using storage = await disk.open();
+          expect((await storage.load()).seen).toEqual(seen);
+        }
       } finally {
         await disk.dispose();
       }
@@ -237,16 +331,24 @@ export function storageContract(name: string, make: () => Promise<StorageUnderTe
         fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
           const disk = await make();
           try {
-            let model: Recovered = EMPTY;
+            let model: InitialState = EMPTY;
+            let seen: PeerPositions = new Map();
             for (const half of [steps.slice(0, steps.length / 2), steps.slice(steps.length / 2)]) {
               await using storage = await disk.open();
               await storage.load();
               for (const one of half) {
                 const { write, after } = follow(model, one);
-                await storage.write(write);
+                const beside: Promise<void>[] = [];
+                if (one.staged !== null) beside.push(storage.stageSnapshot(snapshotAt(one.staged + 1, 1)));
+                if (one.seen !== null) {
+                  seen = positions([[toReplicaId(one.seen + 1), one.seen]]);
+                  beside.push(storage.remember(seen));
+                }
+                await Promise.all([...beside, storage.write(write)]);
                 model = after;
               }
               await expectSame(storage, model);
+              expect((await storage.load()).seen).toEqual(seen);
             }
           } finally {
             await disk.dispose();
@@ -265,6 +367,9 @@ interface Step {
   snapshot: number | null;
   trailing: number;
   install: boolean;
+  /** What happens beside it. */
+  staged: number | null;
+  seen: number | null;
 }
 
 const step: fc.Arbitrary<Step> = fc.record({
@@ -273,10 +378,12 @@ const step: fc.Arbitrary<Step> = fc.record({
   snapshot: fc.option(fc.nat({ max: 5 }), { freq: 3 }),
   trailing: fc.nat({ max: 3 }),
   install: fc.boolean(),
+  staged: fc.option(fc.nat({ max: 9 }), { freq: 3 }),
+  seen: fc.option(fc.nat({ max: 9 }), { freq: 3 }),
 });
 
 /** The batch that the step asks of this log, and the log after it, computed on plain arrays. */
-function follow(model: Recovered, wish: Step): { write: PersistBatch; after: Recovered } {
+function follow(model: InitialState, wish: Step): { write: PersistBatch; after: InitialState } {
   const term = model.hardState.term + 1;
   const covered = model.snapshot?.meta.last.index ?? 0;
   const all = new Map(model.entries.map((entry) => [Number(entry.index), entry]));

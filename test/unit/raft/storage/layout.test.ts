@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { toReplicaId } from '../../../../raft/core/types.ts';
+import { fenceOfNothing } from '../../../../raft/storage/fence.ts';
 import { Layout } from '../../../../raft/storage/layout.ts';
 import { chunkGeneration } from '../../../../raft/storage/records.ts';
-import { type DatabaseContents, verifyDatabase } from '../../../../raft/storage/verification.ts';
+import type { PersistBatch } from '../../../../raft/storage/storage.ts';
+import type { DatabaseContents } from '../../../../raft/storage/verification.ts';
 import { batch, command, EMPTY, snapshotAt, storageContract } from './contract.ts';
 import { KeyValueDisk, KeyValueStorage } from './kv-disk.ts';
 
@@ -16,11 +18,16 @@ storageContract('the layout over a map', async () => {
 });
 
 function contentsOf(disk: KeyValueDisk): DatabaseContents {
-  return verifyDatabase('here', disk.records(), identity);
+  return disk.verified(identity);
 }
 
 function chunks(disk: KeyValueDisk): number {
   return disk.records().filter(([key]) => chunkGeneration(key) !== null).length;
+}
+
+function write(disk: KeyValueDisk, layout: Layout, one: PersistBatch): void {
+  const standing = disk.write((to) => layout.stage(one, to));
+  disk.writeFence({ ...fenceOfNothing(identity.replica), ...standing });
 }
 
 describe('a staged snapshot', () => {
@@ -31,7 +38,7 @@ describe('a staged snapshot', () => {
   function started(): { disk: KeyValueDisk; layout: Layout } {
     const disk = new KeyValueDisk();
     const layout = Layout.create(identity, []);
-    disk.write((to) => layout.stage(start, to));
+    write(disk, layout, start);
     return { disk, layout };
   }
 
@@ -51,7 +58,7 @@ describe('a staged snapshot', () => {
       const contents = contentsOf(disk);
       expect(contents.snapshot).toBeNull();
       const restarted = Layout.of(contents);
-      disk.write((to) => restarted.stage(batch({ term: 3, commit: 2 }), to));
+      write(disk, restarted, batch({ term: 3, commit: 2 }));
       expect(chunks(disk)).toBe(0);
       expect(contentsOf(disk)).toMatchObject({ state: { hardState: { term: 3 } }, snapshot: null });
     }
@@ -62,10 +69,10 @@ describe('a staged snapshot', () => {
     for (const [key, value] of layout.stageSnapshot(snapshotAt(2, 2, LARGE))) {
       disk.write((to) => to.put(key, value));
       const next = Number(layout.last.index) + 1;
-      disk.write((to) => layout.stage(batch({ term: 2, commit: 2, entries: [command(next, 2)] }), to));
+      write(disk, layout, batch({ term: 2, commit: 2, entries: [command(next, 2)] }));
     }
     expect([...layout.stageSnapshot(snapshotAt(2, 2, LARGE))]).toEqual([]);
-    disk.write((to) => layout.stage(flip, to));
+    write(disk, layout, flip);
     const { snapshot, entries } = contentsOf(disk);
     expect(snapshot?.data.length).toBe(LARGE);
     expect(entries.length).toBe(3);
@@ -77,7 +84,7 @@ describe('a staged snapshot', () => {
       stagePieces(disk, layout, 99, bytes);
       expect(contentsOf(disk).state.hardState).toEqual(start.hardState);
       const snapshot = snapshotAt(2, 2, bytes);
-      disk.write((to) => layout.stage(batch({ term: 2, commit: 2, snapshot, compactTo: 2 }), to));
+      write(disk, layout, batch({ term: 2, commit: 2, snapshot, compactTo: 2 }));
       expect(contentsOf(disk).snapshot?.data).toSatisfy((data) => Buffer.from(data).equals(snapshot.data));
       expect(contentsOf(disk).orphans).toEqual([]);
     }
@@ -90,7 +97,7 @@ describe('a staged snapshot', () => {
       disk.write((to) => to.put(key, value));
     }
     expect(contentsOf(disk).orphans.length).toBe(6);
-    disk.write((to) => layout.stage(again, to));
+    write(disk, layout, again);
     expect(contentsOf(disk)).toMatchObject({ orphans: [], snapshot: { meta: { last: { index: 1 } } } });
     expect(chunks(disk)).toBe(3);
   });

@@ -1,4 +1,5 @@
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Level } from 'level';
@@ -12,7 +13,11 @@ import {
   STATE_KEY,
   startOfChain,
 } from '../../../../raft/storage/records.ts';
-import { type RaftStorage, type Recovered, StorageDamagedError } from '../../../../raft/storage/storage.ts';
+import {
+  type InitialState,
+  type RaftStorage,
+  StorageDamagedError,
+} from '../../../../raft/storage/storage.ts';
 import { batch, command, EMPTY, snapshotAt, storageContract } from './contract.ts';
 
 const identity = { cluster: 'c1', replica: toReplicaId(7) };
@@ -38,10 +43,15 @@ storageContract('LevelStorage', async () => {
   };
 });
 
-/** A closed database with a truncation, a compaction and some entries in it; and every state it went through. */
-async function history(): Promise<{ directory: string; states: string[] }> {
+/**
+ * A closed database with a truncation, a compaction and some entries in it, in a table and in the write-ahead log; and
+ * every state it went through.
+ */
+async function history(replica = identity.replica): Promise<{ directory: string; states: string[] }> {
   const directory = join(await temporary(), 'raft');
-  await using storage = await LevelStorage.create(directory, identity, EMPTY);
+  const names = { ...identity, replica };
+  await (await LevelStorage.create(directory, names, EMPTY)).close();
+  await using storage = await LevelStorage.open(directory, names);
   const states = [await stateOf(storage)];
   const write = async (change: Parameters<typeof batch>[0]): Promise<void> => {
     await storage.write(batch(change));
@@ -76,39 +86,17 @@ async function walOf(directory: string): Promise<string> {
 }
 
 describe('a damaged directory', () => {
-  it('never shows a state that was not written, wherever a byte of the write-ahead log is flipped', async () => {
-    const { directory, states } = await history();
-    const copy = `${directory}-copy`;
-    const size = (await readFile(await walOf(directory))).length;
-    let damaged = 0;
-    let intact = 0;
-    for (let at = 3; at < size; at += 37) {
-      await rm(copy, { recursive: true, force: true });
-      await cp(directory, copy, { recursive: true });
-      const wal = await walOf(copy);
-      const bytes = await readFile(wal);
-      bytes[at] = (bytes[at] ?? 0) ^ (1 << (at % 8));
-      await writeFile(wal, bytes);
-      const found = await reopened(copy);
-      if (found instanceof StorageDamagedError) damaged++;
-      else {
-        // Only the loss of the newest writes cannot be seen from inside the database.
-        expect(states).toContain(found);
-        intact++;
-      }
-    }
-    expect(damaged).toBeGreaterThan(0);
-    expect(damaged + intact).toBeGreaterThan(100);
-  }, 60_000);
-
-  it('cut short is an older state as a whole', async () => {
-    const { directory, states } = await history();
-    const wal = await walOf(directory);
-    const bytes = await readFile(wal);
-    await writeFile(wal, bytes.subarray(0, bytes.length - 60));
+  async function expectDamage(directory: string, sentence: string | RegExp): Promise<void> {
     const found = await reopened(directory);
-    expect(states.slice(0, -1)).toContain(found);
-  });
+    expect(found).toBeInstanceOf(StorageDamagedError);
+    expect(String(found)).toMatch(sentence);
+  }
+
+  async function copyOf(directory: string): Promise<string> {
+    const copy = `${directory}-copy`;
+    await cp(directory, copy, { recursive: true });
+    return copy;
+  }
 
   it('that is gone is damage', async () => {
     const { directory } = await history();
@@ -116,18 +104,77 @@ describe('a damaged directory', () => {
     await expect(LevelStorage.open(directory, identity)).rejects.toThrow(StorageDamagedError);
   });
 
-  it('without its write-ahead log is damage', async () => {
+  it.each([
+    ['its write-ahead log', /^\d+\.log$/],
+    ['its tables', /\.ldb$/],
+    ['its manifest', /^MANIFEST/],
+    ['CURRENT', /^CURRENT$/],
+    ['its fence', /^fence$/],
+    ['everything in it', /./],
+  ])('without %s is damage', async (_name, pattern) => {
     const { directory } = await history();
-    await rm(await walOf(directory));
-    expect(await reopened(directory)).toBeInstanceOf(StorageDamagedError);
+    const lost = (await readdir(directory)).filter((name) => pattern.test(name));
+    expect(lost).not.toEqual([]);
+    for (const name of lost) await rm(join(directory, name));
+    await expectDamage(directory, directory);
   });
 
-  it('without its manifest is damage', async () => {
+  it('whose write-ahead log is cut by a byte or by half is damage', async () => {
     const { directory } = await history();
-    for (const name of await readdir(directory)) {
-      if (name.startsWith('MANIFEST')) await rm(join(directory, name));
+    for (const keep of [0.5, 1]) {
+      const copy = await copyOf(directory);
+      const wal = await walOf(copy);
+      const bytes = await readFile(wal);
+      await writeFile(wal, bytes.subarray(0, Math.floor(bytes.length * keep) - 1));
+      await expectDamage(copy, 'newer writes are lost');
+      await rm(copy, { recursive: true });
     }
-    await expect(LevelStorage.open(directory, identity)).rejects.toThrow(StorageDamagedError);
+  });
+
+  it('replaced by an older copy of it, but for the fence, is damage', async () => {
+    const { directory } = await history();
+    const older = await copyOf(directory);
+    {
+      await using storage = await LevelStorage.open(directory, identity);
+      await storage.load();
+      await storage.write(batch({ term: 2, vote: 7, commit: 30 }));
+    }
+    await cp(join(directory, 'fence'), join(older, 'fence'));
+    await expectDamage(older, 'or it is an older copy');
+  });
+
+  it('whose fence is of another database is damage', async () => {
+    const [one, another] = [await history(), await history(toReplicaId(8))];
+    await cp(join(another.directory, 'fence'), join(one.directory, 'fence'));
+    await expectDamage(one.directory, 'fence is of replica 8');
+  });
+
+  it('with one torn slot in its fence is whole, with two it is damage', async () => {
+    const { directory, states } = await history();
+    const fence = join(directory, 'fence');
+    const whole = await readFile(fence);
+    for (const torn of [[0], [4_096], [0, 4_096]]) {
+      const bytes = Buffer.from(whole);
+      for (const at of torn) bytes.fill(0xff, at, at + 30);
+      await writeFile(fence, bytes);
+      if (torn.length === 2) await expectDamage(directory, 'neither slot');
+      else expect(await reopened(directory)).toBe(states.at(-1));
+    }
+  });
+
+  it('that a killed process left one write ahead of its fence is whole, and that write counts from then on', async () => {
+    const { directory } = await history();
+    const older = await copyOf(directory);
+    const fence = join(directory, 'fence');
+    {
+      await using storage = await LevelStorage.open(directory, identity);
+      await storage.load();
+      await storage.write(batch({ term: 2, commit: 30, entries: [command(31, 2)] }));
+    }
+    await cp(join(older, 'fence'), fence);
+    expect(await reopened(directory)).toContain('"index":31');
+    await cp(fence, join(older, 'fence'));
+    await expectDamage(older, 'newer writes are lost');
   });
 });
 
@@ -219,7 +266,7 @@ describe('records', () => {
 });
 
 describe('create', () => {
-  const bootstrapped: Recovered = {
+  const bootstrapped: InitialState = {
     ...EMPTY,
     hardState: batch({ term: 1, commit: 1 }).hardState,
     entries: [command(1, 1)],
@@ -244,17 +291,52 @@ describe('create', () => {
     await empty.open();
     await empty.close();
     await (await LevelStorage.create(directory, identity, EMPTY)).close();
-    expect(await reopened(directory)).toBe(JSON.stringify(EMPTY));
+    expect(await reopened(directory)).toBe(JSON.stringify({ ...EMPTY, seen: {} }));
   });
 });
 
-it('a database in use is not damage', async () => {
-  const directory = join(await temporary(), 'raft');
-  await using _first = await LevelStorage.create(directory, identity, EMPTY);
-  const second = LevelStorage.open(directory, identity);
-  await expect(second).rejects.toThrow('in use');
-  await expect(second).rejects.not.toThrow(StorageDamagedError);
+describe('a database in use', () => {
+  it('is refused within the process with a sentence, and is not damage', async () => {
+    const directory = join(await temporary(), 'raft');
+    await using _first = await LevelStorage.create(directory, identity, EMPTY);
+    const link = `${directory}-link`;
+    await symlink(directory, link);
+    for (const path of [directory, link]) {
+      const second = LevelStorage.open(path, identity);
+      await expect(second).rejects.toThrow(/in use by this very process; close it first/);
+      await expect(second).rejects.not.toThrow(StorageDamagedError);
+      await expect(LevelStorage.create(path, identity, EMPTY)).rejects.toThrow('in use by this very process');
+    }
+  });
+
+  it('keeps other processes out, also after it was refused here', async () => {
+    const directory = join(await temporary(), 'raft');
+    const first = await LevelStorage.create(directory, identity, EMPTY);
+    await expect(LevelStorage.open(directory, identity)).rejects.toThrow('in use');
+    expect(openElsewhere(directory)).toContain('LEVEL_LOCKED');
+    await first.close();
+    expect(openElsewhere(directory)).toContain('open');
+  });
+
+  it('can be opened again once it is closed, or failed to open', async () => {
+    const directory = join(await temporary(), 'raft');
+    await (await LevelStorage.create(directory, identity, EMPTY)).close();
+    await expect(LevelStorage.create(directory, identity, EMPTY)).rejects.toThrow('already holds');
+    await (await LevelStorage.open(directory, identity)).close();
+  });
 });
+
+/** What another process says that opens the database. */
+function openElsewhere(directory: string): string {
+  const script = `
+    import { Level } from 'level';
+    const database = new Level(${JSON.stringify(directory)}, { createIfMissing: false });
+    try { await database.open(); console.log('open'); } catch (e) { console.log(e.cause?.code ?? e); }`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  return stdout + stderr;
+}
 
 it('a failed write is final', async () => {
   const directory = join(await temporary(), 'raft');

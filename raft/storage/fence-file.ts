@@ -1,0 +1,97 @@
+/**
+ * The file that holds the fence of a database (fence.ts). Owns its bytes on the disk and when they are synced: at once
+ * for a term or a vote, which must not be forgotten, otherwise now and then. Knows nothing of the database itself.
+ */
+import { type FileHandle, open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { FENCE_SYNC_MS, FENCE_SYNC_WRITES } from '../limits.ts';
+import { encodeSlot, FENCE_BYTES, type Fence, type FenceSlot, slotOffset } from './fence.ts';
+
+export class FenceFile {
+  readonly #handle: FileHandle;
+  /** Called for a sync that nobody waits for. */
+  onSyncFailed: (cause: unknown) => void = () => {};
+  #newest: FenceSlot | null = null;
+  #unsynced = 0;
+  #timer: NodeJS.Timeout | null = null;
+
+  private constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  /** Never leaves half a file under `path`. */
+  static async create(path: string, fence: Fence): Promise<void> {
+    const bytes = Buffer.alloc(FENCE_BYTES);
+    const number = 0;
+    encodeSlot({ number, fence }).copy(bytes, slotOffset(number));
+    const unfinished = `${path}.new`;
+    const handle = await open(unfinished, 'w', 0o600);
+    try {
+      await handle.writeFile(bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(unfinished, path);
+    await syncDirectory(dirname(path));
+  }
+
+  static async open(path: string): Promise<FenceFile> {
+    return new FenceFile(await open(path, 'r+'));
+  }
+
+  /** Whatever lies there. */
+  async read(): Promise<Buffer> {
+    const bytes = Buffer.alloc(FENCE_BYTES);
+    const { bytesRead } = await this.#handle.read(bytes, 0, bytes.length, 0);
+    return bytes.subarray(0, bytesRead);
+  }
+
+  /** The slot that the next one follows. */
+  continueFrom(newest: FenceSlot): void {
+    this.#newest = newest;
+  }
+
+  /** Resolves when a crash of the process cannot undo it; with a new term or vote, when nothing can. */
+  async record(fence: Fence): Promise<void> {
+    const before = this.#newest;
+    const number = (before?.number ?? 0) + 1;
+    this.#newest = { number, fence };
+    const bytes = encodeSlot(this.#newest);
+    const { bytesWritten } = await this.#handle.write(bytes, 0, bytes.length, slotOffset(number));
+    if (bytesWritten !== bytes.length) throw new Error('the fence was written in part');
+    this.#unsynced += 1;
+    const isPromise = fence.term !== before?.fence.term || fence.vote !== before.fence.vote;
+    if (isPromise || this.#unsynced >= FENCE_SYNC_WRITES) await this.sync();
+    else this.#timer ??= setTimeout(() => this.#syncLater(), FENCE_SYNC_MS).unref();
+  }
+
+  async sync(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    if (this.#unsynced === 0) return;
+    this.#unsynced = 0;
+    await this.#handle.datasync();
+  }
+
+  #syncLater(): void {
+    this.sync().catch((cause: unknown) => this.onSyncFailed(cause));
+  }
+
+  /** Without a sync. */
+  async close(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    await this.#handle.close();
+  }
+}
+
+/** A new name is durable only when its directory is. */
+export async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
