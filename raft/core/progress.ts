@@ -32,7 +32,10 @@ interface SnapshotState {
   received: number | null;
   /** Where the next chunk begins; null when everything was sent. */
   next: number | null;
+  /** When sending began anew behind a gap. */
   resentAt: number;
+  /** Another gap was reported so soon after that it may be the same one. */
+  hasGap: boolean;
 }
 
 /** What an answered heartbeat says. */
@@ -156,7 +159,7 @@ export class Progress {
   /** It is sent to its end, also when a newer one is taken meanwhile. */
   snapshotStarted(snapshot: Snapshot): void {
     const resentAt = Number.NEGATIVE_INFINITY;
-    this.#state = { kind: 'snapshot', snapshot, received: null, next: 0, resentAt };
+    this.#state = { kind: 'snapshot', snapshot, received: null, next: 0, resentAt, hasGap: false };
   }
 
   /** What may be sent of the snapshot now: one chunk until the peer has answered, then a window of them. */
@@ -185,16 +188,22 @@ export class Progress {
       state.received = received;
       this.#retransmitAt = now + this.#options.snapshotRetryMs;
       if (before === null || (state.next !== null && state.next < received)) state.next = received;
-    } else if (now - state.resentAt >= this.#options.retransmitMsInitial) {
-      // The same again, or less: what was sent behind it met a gap, or the peer has begun anew.
-      state.resentAt = now;
-      state.received = received;
-      this.#resumeSnapshot(state);
+      return;
+    }
+    // The same again, or less: what was sent behind it met a gap, or the peer has begun anew.
+    const resendAt = state.resentAt + this.#options.retransmitMsInitial;
+    state.received = received;
+    if (now >= resendAt) this.#resumeSnapshot(state, now);
+    else {
+      state.hasGap = true;
+      this.#retransmitAt = Math.min(this.#retransmitAt, resendAt);
     }
   }
 
-  #resumeSnapshot(state: SnapshotState): void {
+  #resumeSnapshot(state: SnapshotState, now: number): void {
     state.next = state.received ?? 0;
+    state.resentAt = now;
+    state.hasGap = false;
     this.#retransmitAt = Number.POSITIVE_INFINITY;
   }
 
@@ -272,6 +281,10 @@ export class Progress {
   /** Nothing came back in time. */
   expire(now: number): void {
     if (now < this.#retransmitAt) return;
+    if (this.#state.kind === 'snapshot' && this.#state.hasGap) {
+      this.#resumeSnapshot(this.#state, now);
+      return;
+    }
     this.#timeouts += 1;
     this.#probe(this.#resumption, false);
   }
@@ -279,7 +292,7 @@ export class Progress {
   /** A new way to the peer: what was sent on an earlier one may be lost, and waiting for a timer has no sense. */
   reachable(now: number): void {
     this.heartbeatAt = now;
-    if (this.#state.kind === 'snapshot') this.#resumeSnapshot(this.#state);
+    if (this.#state.kind === 'snapshot') this.#resumeSnapshot(this.#state, now);
     else if (this.#state.kind === 'probe') this.#probe(this.#resumption, false);
   }
 

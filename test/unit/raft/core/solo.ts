@@ -2,7 +2,7 @@
  * One replica and a test that plays everybody else: what it is sent, what it answers, and what it asks of its disk. The
  * disk confirms at once unless it is held.
  */
-import type { Effects, Persist } from '../../../../raft/core/effects.ts';
+import type { Effects, Persist, ReadOutcome } from '../../../../raft/core/effects.ts';
 import type { Message } from '../../../../raft/core/messages.ts';
 import { type RaftOptions, raftOptions } from '../../../../raft/core/options.ts';
 import { RaftCore } from '../../../../raft/core/raft.ts';
@@ -39,6 +39,7 @@ export class Solo {
   applied: string[] = [];
   restored: Snapshot[] = [];
   persisted: Persist[] = [];
+  reads: ReadOutcome[] = [];
 
   constructor(disk: Disk = diskOf([1], THREE), options: Partial<RaftOptions> = {}, own = 1) {
     this.disk = disk;
@@ -100,6 +101,18 @@ export class Solo {
     return result;
   }
 
+  readIndex(): ReturnType<RaftCore['readIndex']> {
+    const result = this.core.readIndex(this.now);
+    this.drain();
+    return result;
+  }
+
+  transferTo(target: number): ReturnType<RaftCore['transferLeadership']> {
+    const result = this.core.transferLeadership(id(target), this.now);
+    this.drain();
+    return result;
+  }
+
   /** The disk confirms what it holds. */
   release(): void {
     for (const persist of this.held.splice(0)) this.#confirm(persist);
@@ -122,6 +135,7 @@ export class Solo {
       const effects: Effects = this.core.takeEffects();
       this.sent.push(...effects.send);
       if (effects.restore !== null) this.restored.push(effects.restore);
+      this.reads.push(...effects.reads);
       this.applied.push(...effects.apply.map(describe));
       const last = effects.apply.at(-1);
       if (last !== undefined) this.core.applied(last.index);
