@@ -112,3 +112,5 @@ export const PEER_DEAD_MS: number = 10 * 60 * 1_000;
  *  and a power cut together may hide. */
 export const FENCE_SYNC_WRITES = 64;
 export const FENCE_SYNC_MS = 1_000;
+/** Damaged databases that are kept for whoever wants to know; the oldest goes when one more comes. */
+export const QUARANTINED_DATABASES_MAX = 3;

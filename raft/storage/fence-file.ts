@@ -5,6 +5,7 @@
 import { type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FENCE_SYNC_MS, FENCE_SYNC_WRITES } from '../limits.ts';
+import { syncDirectory } from './directory.ts';
 import { encodeSlot, FENCE_BYTES, type Fence, type FenceSlot, slotOffset } from './fence.ts';
 
 export class FenceFile {
@@ -83,15 +84,5 @@ export class FenceFile {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     await this.#handle.close();
-  }
-}
-
-/** A new name is durable only when its directory is. */
-export async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }

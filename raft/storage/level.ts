@@ -10,9 +10,9 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Level } from 'level';
 import { assert, InvariantError, type Snapshot } from '../core/types.ts';
-import { claimDirectory } from './claim.ts';
+import { claimDirectory, syncDirectory } from './directory.ts';
 import { decodeFence, type Fence, fenceOfNothing, standingOf } from './fence.ts';
-import { FenceFile, syncDirectory } from './fence-file.ts';
+import { FenceFile } from './fence-file.ts';
 import { Layout } from './layout.ts';
 import { chunkGeneration, type StorageIdentity } from './records.ts';
 import {
