@@ -75,6 +75,8 @@ export const ANONYMOUS_REQUESTS_MAX = 4;
 export const MEMBER_REQUESTS_MAX = 1_024;
 /** Bytes waiting in one session for a slow reader. Above it Raft messages are dropped and requests fail. */
 export const SESSION_QUEUE_BYTES_MAX: number = 4 << 20;
+/** The same for what is sent in pieces. The window of a snapshot fits, and once more what is sent again. */
+export const SESSION_BULK_BYTES_MAX: number = 2 * MAX_SNAPSHOT_INFLIGHT_BYTES;
 /** A silent session is asked for a sign of life after the first, and cut after the second. */
 export const SESSION_PING_MS = 5_000;
 export const SESSION_SILENCE_MS_MAX = 15_000;

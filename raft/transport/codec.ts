@@ -8,8 +8,10 @@
  * who sent it is for the transport to check.
  */
 
+import { crc32 } from 'node:zlib';
 import type { Message, SnapshotChunk } from '../core/messages.ts';
 import {
+  assert,
   assertNever,
   type Entry,
   type EntryId,
@@ -20,7 +22,7 @@ import {
   toReplicaId,
   toTerm,
 } from '../core/types.ts';
-import { MAX_SNAPSHOT_BYTES } from '../limits.ts';
+import { MAX_SNAPSHOT_BYTES, SNAPSHOT_CHUNK_BYTES } from '../limits.ts';
 import { ByteReader, ByteWriter, DecodeError } from '../storage/bytes.ts';
 import {
   decodeConfiguration,
@@ -67,9 +69,15 @@ export function encodeMessage(message: Message): Uint8Array {
 
 /** Nearly exact, so that a large append is not copied again and again while it grows. */
 function roomFor(message: Message): number {
-  if (message.kind === 'snapshot-chunk') return FIXED_BYTES_MAX + message.data.length;
+  if (message.kind === 'snapshot-chunk') return roomForChunk(message);
   if (message.kind !== 'append-request') return FIXED_BYTES_MAX;
   return message.entries.reduce((bytes, entry) => bytes + encodedEntryBytes(entry), FIXED_BYTES_MAX);
+}
+
+function roomForChunk({ meta, data }: SnapshotChunk): number {
+  const { voters, outgoing, learners } = meta.configuration;
+  const configurationBytes = 8 * (1 + voters.length + outgoing.length + learners.length);
+  return 2 * FIXED_BYTES_MAX + configurationBytes + data.length;
 }
 
 function encodeBody(to: ByteWriter, message: Message): void {
@@ -177,7 +185,12 @@ function decodeBody(
     case KIND['snapshot-chunk']:
       return { kind: 'snapshot-chunk', ...envelope, ...decodeChunk(from) };
     case KIND['snapshot-received']:
-      return { kind: 'snapshot-received', ...envelope, last: decodeEntryId(from), received: from.u64() };
+      return {
+        kind: 'snapshot-received',
+        ...envelope,
+        last: decodeEntryId(from),
+        received: decodeSnapshotBytes(from),
+      };
     case KIND['timeout-now']:
       return { kind: 'timeout-now', ...envelope };
     default:
@@ -201,24 +214,38 @@ function decodeEntries(from: ByteReader, prev: EntryId, senderTerm: Term): Entry
 }
 
 function encodeChunk(to: ByteWriter, { meta, size, digest, offset, data }: SnapshotChunk): void {
+  assert(data.length <= SNAPSHOT_CHUNK_BYTES, `a chunk of ${data.length} bytes is more than anybody accepts`);
   encodeEntryId(to, meta.last);
   encodeConfiguration(to, meta.configuration);
   to.u64(size);
   to.raw(digest);
   to.u64(offset);
   to.u32(data.length);
+  to.u32(crc32(data));
   to.raw(data);
 }
 
 function decodeChunk(from: ByteReader): Pick<SnapshotChunk, 'meta' | 'size' | 'digest' | 'offset' | 'data'> {
   const meta = { last: decodeEntryId(from), configuration: decodeConfiguration(from) };
-  const size = from.u64();
+  const size = decodeSnapshotBytes(from);
   const digest = from.raw(DIGEST_BYTES).slice();
-  const offset = from.u64();
-  const data = from.raw(from.u32()).slice();
-  if (size > MAX_SNAPSHOT_BYTES) throw new DecodeError(`a snapshot of ${size} bytes`);
-  if (offset + data.length > size) throw new DecodeError('a chunk beyond the end of its snapshot');
+  const offset = decodeSnapshotBytes(from);
+  const length = from.u32();
+  if (length > SNAPSHOT_CHUNK_BYTES) throw new DecodeError(`a chunk of ${length} bytes`);
+  if (length === 0 && size > 0) throw new DecodeError('a chunk without data');
+  if (offset + length > size) throw new DecodeError('a chunk beyond the end of its snapshot');
+  const checksum = from.u32();
+  const data = from.raw(length).slice();
+  // The digest of the whole would show it as well, but only after everything was sent, and not where.
+  if (crc32(data) !== checksum) throw new DecodeError(`the chunk at ${offset} does not match its checksum`);
   return { meta, size, digest, offset, data };
+}
+
+/** A size within a snapshot. */
+function decodeSnapshotBytes(from: ByteReader): number {
+  const bytes = from.u64();
+  if (bytes > MAX_SNAPSHOT_BYTES) throw new DecodeError(`a snapshot of ${bytes} bytes`);
+  return bytes;
 }
 
 function decodeReplicaId(from: ByteReader): ReplicaId {

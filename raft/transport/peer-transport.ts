@@ -155,12 +155,9 @@ export class PeerTransport implements Transport {
     const link = this.#links.get(message.to);
     if (link === undefined || this.#isClosed) return;
     const bytes = encodeMessage(message);
-    const nowMs = performance.now();
     const session = link.current?.session;
-    const fits = message.kind !== 'snapshot-chunk' && this.#datagrams.fits(bytes);
-    const byDatagram = fits && (session === undefined || this.#prefersDatagram(link, message, nowMs));
-    if (message.kind === 'append-request' && !fits) link.streamUntilMs = nowMs + STREAM_AFFINITY_MS;
-    if (!byDatagram || !this.#datagrams.send(message.to, bytes, nowMs)) session?.sendMessage(bytes);
+    if (message.kind === 'snapshot-chunk') session?.sendBulk(bytes);
+    else if (!this.#sendDatagram(link, message, bytes)) session?.sendMessage(bytes);
   }
 
   /**
@@ -230,10 +227,17 @@ export class PeerTransport implements Transport {
     await this.close();
   }
 
-  /** Where there is a stream as well. What follows a large append follows it there, so that they arrive in order. */
-  #prefersDatagram(link: Link, message: Message, nowMs: number): boolean {
+  /** False when it must take the stream. What follows a large append follows it there, so that they arrive in order. */
+  #sendDatagram(link: Link, message: Message, bytes: Uint8Array): boolean {
+    const nowMs = performance.now();
     const isBulk = message.kind === 'append-request' && message.entries.length > 0;
-    return !(isBulk && nowMs < link.streamUntilMs) && this.#datagrams.carries(link.replica, nowMs);
+    if (!this.#datagrams.fits(bytes)) {
+      if (isBulk) link.streamUntilMs = nowMs + STREAM_AFFINITY_MS;
+      return false;
+    }
+    const isBehind = isBulk && nowMs < link.streamUntilMs;
+    const carries = !isBehind && this.#datagrams.carries(link.replica, nowMs);
+    return (carries || link.current === null) && this.#datagrams.send(message.to, bytes, nowMs);
   }
 
   #deliver(sender: ReplicaId, bytes: Uint8Array): void {

@@ -11,6 +11,7 @@ import {
   ANONYMOUS_REQUESTS_MAX,
   MAX_FRAME_BYTES,
   MEMBER_REQUESTS_MAX,
+  SESSION_BULK_BYTES_MAX,
   SESSION_PING_MS,
   SESSION_QUEUE_BYTES_MAX,
   SESSION_SILENCE_MS_MAX,
@@ -69,6 +70,9 @@ export class Session {
   #answering = 0;
   #lastRequestMs: number = performance.now();
   #doubtedSinceMs: number | null = null;
+  /** Oldest first. */
+  readonly #bulk: Uint8Array[] = [];
+  #bulkBytes = 0;
 
   /** Takes the stream over. The hellos have been exchanged. */
   constructor(stream: FrameStream, options: SessionOptions) {
@@ -86,6 +90,7 @@ export class Session {
     const trusted = this.dialled || this.replica !== null;
     stream.maxFrameBytes = trusted ? MAX_FRAME_BYTES : ANONYMOUS_FRAME_BYTES_MAX;
     stream.onFrame = (type, body) => this.#receive(type, body);
+    stream.onDrain = () => this.#pumpBulk();
     stream.onClose = (error) => this.#closed(error);
   }
 
@@ -118,6 +123,14 @@ export class Session {
   sendMessage(bytes: Uint8Array): void {
     const fits = bytes.length + FRAME_OVERHEAD_BYTES <= MAX_FRAME_BYTES;
     if (fits && this.#stream.queuedBytes <= SESSION_QUEUE_BYTES_MAX) this.#stream.write(FRAME.message, bytes);
+  }
+
+  /** The same for a piece of something large: it waits until nothing else does, so that a heartbeat overtakes it. */
+  sendBulk(bytes: Uint8Array): void {
+    if (this.#bulkBytes > SESSION_BULK_BYTES_MAX) return;
+    this.#bulk.push(bytes);
+    this.#bulkBytes += bytes.length;
+    this.#pumpBulk();
   }
 
   /** Rejects with a TransportError. Where the session ends first, the request may have been carried out or not. */
@@ -170,6 +183,15 @@ export class Session {
 
   destroy(error: Error | null): void {
     this.#stream.destroy(error);
+  }
+
+  #pumpBulk(): void {
+    while (this.#stream.queuedBytes === 0) {
+      const bytes = this.#bulk.shift();
+      if (bytes === undefined) return;
+      this.#bulkBytes -= bytes.length;
+      this.#stream.write(FRAME.message, bytes);
+    }
   }
 
   #receive(type: number, body: Buffer): void {

@@ -11,6 +11,8 @@ import { encodeFrameHeader, FrameReader, type FrameType } from './frame.ts';
 export class FrameStream {
   readonly socket: TLSSocket;
   onFrame: (type: number, body: Buffer) => void = () => undefined;
+  /** The kernel has taken everything. */
+  onDrain: () => void = () => undefined;
   /** `error` is null when the other side ended the connection in good order. */
   onClose: (error: Error | null) => void = () => undefined;
   /** Monotonic time of the last bytes. */
@@ -23,6 +25,7 @@ export class FrameStream {
     this.socket = socket;
     this.#reader = new FrameReader(maxFrameBytes);
     socket.setNoDelay(true);
+    socket.on('drain', () => this.onDrain());
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('error', (error) => {
       this.#error ??= error;

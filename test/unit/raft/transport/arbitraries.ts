@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import type { Message } from '../../../../raft/core/messages.ts';
 import { type Entry, type EntryId, toLogIndex, toReplicaId, toTerm } from '../../../../raft/core/types.ts';
+import { MAX_SNAPSHOT_BYTES } from '../../../../raft/limits.ts';
 import { configuration, entry, entryId } from '../storage/arbitraries.ts';
 
 const index = fc.nat().map(toLogIndex);
@@ -75,8 +76,9 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
       rest: fc.nat({ max: 1 << 20 }),
       digest: fc.uint8Array({ minLength: 32, maxLength: 32 }),
     })
-    .map(({ who, last, configuration: value, data, offset, rest, digest }): Message => {
+    .map(({ who, last, configuration: value, data, ...sizes }): Message => {
       const meta = { last, configuration: value };
+      const { offset, rest, digest } = data.length === 0 ? { ...sizes, offset: 0, rest: 0 } : sizes;
       return {
         kind: 'snapshot-chunk',
         ...who,
@@ -88,7 +90,7 @@ export const message: fc.Arbitrary<Message> = fc.oneof(
       };
     }),
   fc
-    .tuple(envelope, position, fc.nat())
+    .tuple(envelope, position, fc.nat({ max: MAX_SNAPSHOT_BYTES }))
     .map(([who, last, received]): Message => ({ kind: 'snapshot-received', ...who, last, received })),
   envelope.map((who): Message => ({ kind: 'timeout-now', ...who })),
 );

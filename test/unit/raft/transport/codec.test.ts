@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { toLogIndex, toReplicaId, toTerm } from '../../../../raft/core/types.ts';
+import { MAX_SNAPSHOT_BYTES, SNAPSHOT_CHUNK_BYTES } from '../../../../raft/limits.ts';
 import { DecodeError } from '../../../../raft/storage/bytes.ts';
 import { decodeMessage, encodeMessage } from '../../../../raft/transport/codec.ts';
 import { message } from './arbitraries.ts';
+import { chunk } from './members.ts';
 
 describe('message codec', () => {
   it('gives back what was encoded', () => {
@@ -72,6 +74,50 @@ describe('message codec', () => {
       entries: [{ kind: 'noop', term: toTerm(term), index: toLogIndex(index) }],
     });
     expect(() => decodeMessage(bytes)).toThrow(DecodeError);
+  });
+});
+
+describe('a snapshot chunk', () => {
+  const [one, two] = [toReplicaId(1), toReplicaId(2)];
+  const value = chunk(one, two, 512, 100);
+  const bytesOf = (): Buffer => Buffer.from(encodeMessage(value));
+  /** Where its last fields stand. */
+  const dataAt = bytesOf().length - value.data.length;
+  const at = { size: dataAt - 56, offset: dataAt - 16, length: dataAt - 8, data: dataAt };
+
+  it('is refused when a bit of its data has changed', () => {
+    fc.assert(
+      fc.property(fc.nat({ max: 99 }), fc.integer({ min: 1, max: 255 }), (offset, flip) => {
+        const bytes = bytesOf();
+        bytes[at.data + offset] = (bytes[at.data + offset] ?? 0) ^ flip;
+        expect(() => decodeMessage(bytes)).toThrow(/checksum/);
+      }),
+    );
+  });
+
+  it.each([
+    ['of a snapshot that is too large', at.size, MAX_SNAPSHOT_BYTES + 1, /a snapshot of 268435457 bytes/],
+    ['at an offset that is too large', at.offset, MAX_SNAPSHOT_BYTES + 1, /a snapshot of 268435457 bytes/],
+    ['beyond the end of its snapshot', at.size, 611, /beyond the end/],
+  ])('is refused %s', (_name, offset, n, sentence) => {
+    const bytes = bytesOf();
+    bytes.writeBigUInt64BE(BigInt(n), offset);
+    expect(() => decodeMessage(bytes)).toThrow(sentence);
+  });
+
+  it('is refused when it is larger than a chunk may be, before its data is looked at', () => {
+    const bytes = bytesOf();
+    bytes.writeUInt32BE(SNAPSHOT_CHUNK_BYTES + 1, at.length);
+    expect(() => decodeMessage(bytes)).toThrow(`a chunk of ${SNAPSHOT_CHUNK_BYTES + 1} bytes`);
+    bytes.writeUInt32BE(0, at.length);
+    expect(() => decodeMessage(bytes.subarray(0, at.data))).toThrow('without data');
+  });
+
+  it('may be as large as allowed, and hold the whole of an empty snapshot', () => {
+    const largest = chunk(one, two, 0, SNAPSHOT_CHUNK_BYTES);
+    expect(decodeMessage(encodeMessage(largest))).toEqual(largest);
+    const empty = { ...chunk(one, two, 0, 0), size: 0 };
+    expect(decodeMessage(encodeMessage(empty))).toEqual(empty);
   });
 });
 

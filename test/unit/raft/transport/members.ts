@@ -1,8 +1,13 @@
 /** Transports with certificates on loopback, and messages to send over them. */
 import type { X509Certificate } from 'node:crypto';
-import type { AppendRequest, HeartbeatRequest, Message } from '../../../../raft/core/messages.ts';
+import type {
+  AppendRequest,
+  HeartbeatRequest,
+  Message,
+  SnapshotChunk,
+} from '../../../../raft/core/messages.ts';
 import { type ReplicaId, toLogIndex, toReplicaId, toTerm } from '../../../../raft/core/types.ts';
-import { MAX_DATAGRAM_BYTES } from '../../../../raft/limits.ts';
+import { MAX_DATAGRAM_BYTES, MAX_SNAPSHOT_BYTES } from '../../../../raft/limits.ts';
 import type { DatagramState } from '../../../../raft/transport/datagram-path.ts';
 import { MAX_SEALED_BYTES } from '../../../../raft/transport/keys.ts';
 import { PeerTransport, type PeerTransportOptions } from '../../../../raft/transport/peer-transport.ts';
@@ -118,6 +123,23 @@ export function append(from: ReplicaId, to: ReplicaId, payloadBytes: number, aft
     prev: { term: toTerm(after === 0 ? 0 : 3), index: toLogIndex(after) },
     commit: toLogIndex(0),
     entries: [{ kind: 'command', term, index, payload: new Uint8Array(payloadBytes).fill(7) }],
+  };
+}
+
+export function chunk(from: ReplicaId, to: ReplicaId, offset: number, bytes: number): SnapshotChunk {
+  return {
+    kind: 'snapshot-chunk',
+    from,
+    to,
+    term: toTerm(3),
+    meta: {
+      last: { term: toTerm(3), index: toLogIndex(9) },
+      configuration: { voters: [from], outgoing: [], learners: [to] },
+    },
+    size: MAX_SNAPSHOT_BYTES,
+    digest: new Uint8Array(32).fill(5),
+    offset,
+    data: new Uint8Array(bytes).fill(7),
   };
 }
 
