@@ -27,6 +27,7 @@ export {
 } from './runtime/node.ts';
 export { PeerHealth, type PeerHealthOptions, type PeerHealthReport } from './runtime/peer-health.ts';
 export type { ReadAnswer } from './runtime/reads.ts';
+export { oneVoterState, replay, type Survivor, surveySurvivor } from './runtime/recovery.ts';
 export type { StateMachine } from './runtime/state-machine.ts';
 export type { TransferOutcome } from './runtime/transfers.ts';
 export { LevelStorage } from './storage/level.ts';
