@@ -5,5 +5,6 @@ import { runCli } from './cli/run.ts';
 const code = await runCli(process.argv, {
   launcher: async () => (await import('./daemon/launcher.ts')).launcher,
   teardown: async (options) => await (await import('./daemon/launcher.ts')).teardown(options),
+  recovery: async () => (await import('./daemon/recovery.ts')).recovery,
 });
 process.exit(code);

@@ -88,5 +88,21 @@ export const USES: OptionSpec<number> = integerOption(
 );
 export const TOKEN_FLAGS: readonly OptionSpec<unknown>[] = [ROLE, TTL, USES];
 
+export const FORCE_NEW_CLUSTER: OptionSpec<boolean> = switchOption(
+  'force-new-cluster',
+  'make a new epoch of the cluster from this host alone',
+);
+export const DRY_RUN: OptionSpec<boolean> = switchOption('dry-run', 'only show what this host holds');
+export const DISCARD_UNCOMMITTED: OptionSpec<boolean> = switchOption(
+  'discard-uncommitted',
+  'drop what is not known to be committed; the lost hosts may have acknowledged it',
+);
+export const RECOVER_FLAGS: readonly OptionSpec<unknown>[] = [
+  FORCE_NEW_CLUSTER,
+  DRY_RUN,
+  DISCARD_UNCOMMITTED,
+  YES,
+];
+
 export const PURGE: OptionSpec<boolean> = switchOption('purge', 'also delete the data directory');
 export const FORMAT: OptionSpec<'args' | 'env'> = wordOption('format', ['args', 'env'], 'default args');

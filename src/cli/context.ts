@@ -20,6 +20,7 @@ import {
   TIMEOUT,
 } from './options.ts';
 import { hasColours, type Output, type Sink } from './output.ts';
+import type { Recovery } from './recovery.ts';
 import type { ServiceManager } from './service-manager.ts';
 
 export interface Terminal {
@@ -33,6 +34,7 @@ export interface Terminal {
 export interface CliDeps {
   readonly launcher: () => Promise<Launcher>;
   readonly teardown: Teardown;
+  readonly recovery: () => Promise<Recovery>;
   /** The process's own, and systemd, unless a test gives others. */
   readonly terminal?: Terminal;
   readonly services?: ServiceManager;

@@ -4,14 +4,18 @@ import type { Readable } from 'node:stream';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 
 export async function readInputFile(path: string, bytesMax: number): Promise<string> {
+  return (await readInputBytes(path, bytesMax)).toString('utf8');
+}
+
+export async function readInputBytes(path: string, bytesMax: number): Promise<Buffer> {
   return await readStream(createReadStream(path), path, bytesMax);
 }
 
 export async function readInput(stdin: Readable, bytesMax: number): Promise<string> {
-  return await readStream(stdin, 'standard input', bytesMax);
+  return (await readStream(stdin, 'standard input', bytesMax)).toString('utf8');
 }
 
-async function readStream(stream: Readable, name: string, bytesMax: number): Promise<string> {
+async function readStream(stream: Readable, name: string, bytesMax: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   try {
@@ -24,7 +28,7 @@ async function readStream(stream: Readable, name: string, bytesMax: number): Pro
   } catch (cause) {
     throw unreadable(name, cause);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 function unreadable(name: string, cause: unknown): TsflannelError {

@@ -13,6 +13,7 @@ import {
   INIT_FLAGS,
   JOIN_FLAGS,
   PURGE,
+  RECOVER_FLAGS,
   STATUS_FLAGS,
   SUBNET_FILE,
   TOKEN_FLAGS,
@@ -130,6 +131,34 @@ const DAILY: readonly (CommandSpec | CommandGroup)[] = [
     summary: 'remove the routes, devices and rules of this host',
     flags: [PURGE, YES],
     load: async () => (await import('./commands/down.ts')).down,
+  },
+  {
+    name: 'snapshot',
+    summary: 'the state of the cluster as a file',
+    commands: [
+      {
+        usage: 'save <file>',
+        summary: 'write what this host knows of the cluster to a file',
+        load: async () => (await import('./commands/snapshot-save.ts')).snapshotSave,
+      },
+      {
+        usage: 'inspect <file>',
+        summary: 'verify a file and show what it holds; needs no agent',
+        load: async () => (await import('./commands/snapshot-inspect.ts')).snapshotInspect,
+      },
+      {
+        usage: 'restore <file>',
+        summary: 'begin the cluster anew on this host, from a file; no agent may run',
+        flags: [YES, ...AGENT_FLAGS],
+        load: async () => (await import('./commands/snapshot-restore.ts')).snapshotRestore,
+      },
+    ],
+  },
+  {
+    usage: 'recover',
+    summary: 'begin the cluster anew on this host, after a quorum is lost for good; no agent may run',
+    flags: RECOVER_FLAGS,
+    load: async () => (await import('./commands/recover.ts')).recover,
   },
   {
     usage: 'docker-opts',

@@ -36,10 +36,14 @@ export interface JoinParameters {
   readonly localAddress: Ip;
   readonly port: number;
   readonly role: 'voter' | 'learner' | null;
+  /** A last look at whose cluster it is, before the secret is shown. */
+  readonly accepts: (probe: ProbeAnswer) => Refusal | null;
 }
 
 /** The code of the refusal after which a join may have happened all the same. */
 export const NO_ANSWER = 'no-answer';
+/** The code of the refusal of a host that is not of the token's cluster. */
+export const WRONG_CLUSTER = 'wrong-cluster';
 const RETRY_MS = 200;
 /** A host that does not answer must not use up the time for the others. */
 const ATTEMPT_MS = 2_000;
@@ -69,6 +73,8 @@ async function attempt(parameters: JoinParameters, contact: Endpoint, signal: Ab
   const first = await withSession(parameters, contact, signal, async (session, attemptSignal) => {
     const probe = await ask(session, { method: 'probe' }, attemptSignal);
     if (probe?.kind !== 'probe') return unclear(contact);
+    const refusal = parameters.accepts(probe);
+    if (refusal !== null) return { kind: 'final' as const, refusal };
     return probe.isLeader ? await askToJoin(parameters, session, contact, signal) : probe;
   });
   if (first.kind !== 'probe') return first;
@@ -184,7 +190,7 @@ function nobodyListens(endpoints: readonly Endpoint[]): Refusal {
 
 function otherCluster(endpoint: Endpoint): Refusal {
   return refuse(
-    'wrong-cluster',
+    WRONG_CLUSTER,
     EXIT.refused,
     `The host at ${formatEndpoint(endpoint)} does not belong to the cluster of this token.`,
     'Take a token from "tsflannel token create" on a voter of the cluster that you mean.',

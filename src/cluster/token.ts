@@ -4,6 +4,9 @@
  * the secret only.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { formatAddress } from '../config/address.ts';
+import { DEFAULT_PORT } from '../config/ports.ts';
+import type { Ip } from '../net/ip.ts';
 
 export interface JoinToken {
   readonly id: string;
@@ -18,6 +21,11 @@ export function newTokenSecret(): { id: string; secret: string } {
 
 export function formatToken(token: JoinToken): string {
   return `tsf1.${token.id}.${token.caDigest}.${token.secret}`;
+}
+
+/** What a user pastes on the host that joins. */
+export function joinLine(token: string, address: Ip, port: number): string {
+  return `tsflannel join ${token} ${port === DEFAULT_PORT ? address : formatAddress(address, port)}`;
 }
 
 /** Undefined for anything that is not a token. */

@@ -66,6 +66,15 @@ export interface CreatedToken extends TokenEntry {
   readonly joinCommand: string;
 }
 
+/** The replicated state, and where this host's replica stood. */
+export interface SavedState {
+  readonly nodeId: string;
+  readonly term: number;
+  readonly voters: readonly number[];
+  /** The document that the state machine's own snapshots hold. */
+  readonly state: object;
+}
+
 export interface Left {
   readonly node: NodeRef;
   /** The lease that was given back. */

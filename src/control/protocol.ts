@@ -17,6 +17,7 @@ import type {
   Member,
   MemberRole,
   RouteEntry,
+  SavedState,
   TokenEntry,
   VersionAnswer,
 } from './answers.ts';
@@ -66,6 +67,7 @@ export interface Calls {
     readonly params: { readonly id: string };
     readonly answer: { readonly id: string };
   };
+  readonly snapshotSave: { readonly params: NoParams; readonly answer: LocalRead<SavedState> };
   /** Gives the lease back and leaves the cluster; the agent stops itself after the answer. */
   readonly leave: { readonly params: { readonly yes: boolean }; readonly answer: Left };
   /** Answers, then stops as on SIGTERM: the kernel keeps what it has. */
@@ -220,6 +222,12 @@ export const METHODS: { readonly [M in MethodName]: MethodShape<Params<M>, Answe
   tokenRevoke: {
     params: record<Params<'tokenRevoke'>>({ id: isString }),
     answer: record<Answer<'tokenRevoke'>>({ id: isString }),
+  },
+  snapshotSave: {
+    params: none,
+    answer: localRead(
+      record<SavedState>({ nodeId: isString, term: isNumber, voters: arrayOf(isNumber), state: isObject }),
+    ),
   },
   leave: {
     params: record<Params<'leave'>>({ yes: isBoolean }),

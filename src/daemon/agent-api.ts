@@ -7,9 +7,7 @@ import { X509Certificate } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Proposal } from '../cluster/proposer.ts';
 import type { Replica } from '../cluster/replica.ts';
-import { certificateDigest, formatToken, newTokenSecret } from '../cluster/token.ts';
-import { formatAddress } from '../config/address.ts';
-import { DEFAULT_PORT } from '../config/ports.ts';
+import { certificateDigest, formatToken, joinLine, newTokenSecret } from '../cluster/token.ts';
 import type { AgentApi, Call } from '../control/agent-api.ts';
 import type {
   CreatedToken,
@@ -17,6 +15,7 @@ import type {
   LocalRead,
   Member,
   RouteEntry,
+  SavedState,
   TokenEntry,
 } from '../control/answers.ts';
 import type { TokenCreateParams } from '../control/protocol.ts';
@@ -24,7 +23,7 @@ import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { isReached, type WaitTarget } from '../observe/health.ts';
 import { buildStatus, type Status } from '../observe/status.ts';
 import type { CommandResult, CommandResultKind } from '../subnet/command-result.ts';
-import { type ClusterState, memberByReplica } from '../subnet/state.ts';
+import { type ClusterState, encodeState, memberByReplica } from '../subnet/state.ts';
 import { hashSecret, type Token } from '../subnet/token.ts';
 import { type FactSources, gatherFacts, nodeRef, wallClock } from './facts.ts';
 import { leaveCluster } from './leave.ts';
@@ -69,6 +68,7 @@ export function agentApi(parts: ApiParts): AgentApi {
       await change(replica(), { kind: 'token-revoke', tokenId: id }, 'token-revoked', call);
       return { id };
     },
+    snapshotSave: async () => local(savedState(parts.sources(), replica(), state())),
     leave: async ({ yes }, call) => {
       const left = await leaveCluster(parts.sources(), replica(), yes, call.signal);
       parts.left();
@@ -146,9 +146,7 @@ async function createToken(
 
 export function joinCommand({ watcher, agent }: FactSources, token: string): string {
   const ip = watcher.selection?.publicIp;
-  const address =
-    ip === undefined ? 'ADDRESS' : agent.port === DEFAULT_PORT ? ip : formatAddress(ip, agent.port);
-  return `tsflannel join ${token} ${address}`;
+  return ip === undefined ? `tsflannel join ${token} ADDRESS` : joinLine(token, ip, agent.port);
 }
 
 function memberEntries(replica: Replica, state: ClusterState): readonly Member[] {
@@ -189,6 +187,16 @@ async function routeEntries({ dataPlane, replica }: FactSources): Promise<readon
     ]),
   );
   return (await dataPlane.routes()).map((route) => ({ ...route, peer: names.get(route.dst) ?? null }));
+}
+
+function savedState({ nodeId }: FactSources, { raft }: Replica, state: ClusterState): SavedState {
+  const { term, configuration } = raft;
+  return {
+    nodeId,
+    term,
+    voters: configuration.voters,
+    state: JSON.parse(Buffer.from(encodeState(state)).toString()),
+  };
 }
 
 function tokenEntries(replica: Replica, state: ClusterState): readonly TokenEntry[] {

@@ -23,9 +23,9 @@ import {
   removeIdentity,
   saveIdentity,
 } from '../cluster/identity.ts';
-import { joinCluster, NO_ANSWER } from '../cluster/join.ts';
+import { type JoinParameters, joinCluster, NO_ANSWER, WRONG_CLUSTER } from '../cluster/join.ts';
 import type { Replica } from '../cluster/replica.ts';
-import type { JoinAnswer } from '../cluster/rpc.ts';
+import type { JoinAnswer, ProbeAnswer } from '../cluster/rpc.ts';
 import { certificateDigest, type JoinToken, parseToken } from '../cluster/token.ts';
 import { writeFileAtomic } from '../config/atomic-file.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
@@ -34,6 +34,7 @@ import { raftFiles } from './directories.ts';
 import { requestLease } from './lease-request.ts';
 import {
   forgetMembership,
+  inAnotherCluster,
   readyFacts,
   runAgent,
   running,
@@ -51,7 +52,7 @@ export async function joinExisting(options: JoinOptions): Promise<Running<Ready>
     const stored = await loadIdentity(options.dataDir);
     if (file?.state === 'member') {
       if (stored === null) throw identityMissing(options.dataDir);
-      if (!isOfCluster(token, file)) throw new TsflannelError(otherCluster(file.clusterId, options.dataDir));
+      if (!isOfEpoch(token, file)) return await enterNewerEpoch(workplace, options, token, stored, file);
       if (await isDamaged(options.dataDir, file)) return await rejoin(workplace, options, token, stored);
       const agent = await startMember(workplace, stored, file);
       return running(agent, async () => readyFacts(agent, workplace));
@@ -103,6 +104,30 @@ async function enter(
 }
 
 /**
+ * After a recovery the cluster goes on in a newer epoch, with a CA of its own. A member of the old one comes over as it
+ * would with a damaged database: what it holds of the old epoch counts until the new one has taken it in.
+ */
+async function enterNewerEpoch(
+  workplace: Workplace,
+  options: JoinOptions,
+  token: JoinToken,
+  identity: Identity,
+  { clusterId, epoch }: Membership,
+): Promise<Running<Ready>> {
+  const accepts = (probe: ProbeAnswer): Refusal | null => {
+    if (probe.clusterId !== clusterId) return inAnotherCluster(clusterId, options.dataDir).refusal;
+    return probe.epoch > epoch ? null : olderEpoch(probe.epoch, epoch);
+  };
+  try {
+    return await rejoin(workplace, options, token, identity, accepts);
+  } catch (error) {
+    // Whatever the token is of, it is not the host that was asked.
+    if (!(error instanceof TsflannelError) || error.refusal.code !== WRONG_CLUSTER) throw error;
+    throw inAnotherCluster(clusterId, options.dataDir);
+  }
+}
+
+/**
  * A member whose database cannot be believed comes back under a new replica id: what the old one promised is retired
  * with it. Node id and lease stay. Nothing on this host changes before the cluster has agreed.
  */
@@ -111,10 +136,12 @@ async function rejoin(
   options: JoinOptions,
   token: JoinToken,
   identity: Identity,
+  accepts?: JoinParameters['accepts'],
 ): Promise<Running<Ready>> {
   const signal = AbortSignal.timeout(options.timeoutMs);
   const requestId = randomUUID();
-  const membership = membershipOf(await ask(workplace, options, token, identity, requestId, signal));
+  const answer = await ask(workplace, options, token, identity, requestId, signal, accepts);
+  const membership = membershipOf(answer);
   const replica = await startJoinedReplica(workplace, identity, membership);
   try {
     await settle(workplace, options, identity, replica, requestId, signal);
@@ -149,13 +176,25 @@ async function ask(
   identity: Identity,
   requestId: string,
   signal: AbortSignal,
+  accepts: JoinParameters['accepts'] = () => null,
 ): Promise<JoinAnswer> {
   const { publicIp, host } = workplace.watcher.require();
   const contacts = options.contacts.map(({ ip, port }) => ({ host: ip, port: port ?? DEFAULT_PORT }));
   const { name, port } = workplace.options;
   const { role } = options;
   return await joinCluster(
-    { token, contacts, identity, requestId, name, address: publicIp, localAddress: host.address, port, role },
+    {
+      token,
+      contacts,
+      identity,
+      requestId,
+      name,
+      address: publicIp,
+      localAddress: host.address,
+      port,
+      role,
+      accepts,
+    },
     signal,
   );
 }
@@ -243,24 +282,15 @@ function isFinal(error: unknown): boolean {
   return exitCode !== EXIT.noQuorum && code !== NO_ANSWER;
 }
 
-function isOfCluster({ caDigest }: JoinToken, { caCert }: Membership): boolean {
+function isOfEpoch({ caDigest }: JoinToken, { caCert }: Membership): boolean {
   return certificateDigest(new X509Certificate(caCert).raw) === caDigest;
-}
-
-function otherCluster(clusterId: string, dataDir: string): Refusal {
-  return refuse(
-    'in-another-cluster',
-    EXIT.conflict,
-    `This host is a member of another cluster, ${clusterId}, by its data directory ${dataDir}.`,
-    'Run "tsflannel leave" first, or give another --data-dir.',
-  );
 }
 
 /** What the cluster itself said, not the network or this host. */
 function isRefusal(error: unknown): boolean {
   if (!(error instanceof TsflannelError)) return false;
   const { exitCode, code } = error.refusal;
-  return code !== 'wrong-cluster' && (exitCode === EXIT.refused || exitCode === EXIT.conflict);
+  return code !== WRONG_CLUSTER && (exitCode === EXIT.refused || exitCode === EXIT.conflict);
 }
 
 function identityMissing(dataDir: string): TsflannelError {
@@ -271,6 +301,15 @@ function identityMissing(dataDir: string): TsflannelError {
       `This host is a member of a cluster, and its identity is missing from ${dataDir}.`,
       'Restore identity.json from a backup, or run "tsflannel down --purge" and join as a new host.',
     ),
+  );
+}
+
+function olderEpoch(theirs: number, ours: number): Refusal {
+  return refuse(
+    'older-epoch',
+    EXIT.conflict,
+    `The host that was asked is in epoch ${theirs} of this cluster, and this host is in epoch ${ours}, which came after it.`,
+    'Have that host join with a token of the newer epoch: "tsflannel token create" on a voter of it.',
   );
 }
 

@@ -164,3 +164,14 @@ export function notAMember(dataDir: string): TsflannelError {
     ),
   );
 }
+
+export function inAnotherCluster(clusterId: string, dataDir: string): TsflannelError {
+  return new TsflannelError(
+    refuse(
+      'in-another-cluster',
+      EXIT.conflict,
+      `This host is a member of another cluster, ${clusterId}, by its data directory ${dataDir}.`,
+      'Run "tsflannel leave" first, or give another --data-dir.',
+    ),
+  );
+}

@@ -50,6 +50,9 @@ process.exit(
   await runCli(process.argv, {
     launcher: async () => launcher,
     teardown: async () => ({ removed: [] }),
+    recovery: async () => {
+      throw new Error('the daemon was loaded');
+    },
     services: noServices,
   }),
 );

@@ -39,6 +39,7 @@ export async function cli(words: readonly string[], options: CliOptions = {}): P
   const code = await runCli(['node', 'tsflannel', ...words], {
     launcher: options.launcher ?? noLauncher,
     teardown: options.teardown ?? noTeardown,
+    recovery: options.recovery ?? noLauncher,
     services: options.services ?? noServices,
     terminal: {
       stdin,

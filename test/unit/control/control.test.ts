@@ -70,6 +70,7 @@ describe('calls', () => {
       tokenCreate: { role: 'voter', ttlMs: 1, uses: 2 },
       tokenList: {},
       tokenRevoke: { id: 'x' },
+      snapshotSave: {},
       leave: { yes: false },
       shutdown: {},
     };

@@ -85,6 +85,10 @@ export function fakeAgent(overrides: Partial<AgentApi> = {}): AgentApi {
     }),
     tokenList: async () => ({ data: [{ ...token, usesLeft: null }], staleMs: 0 }),
     tokenRevoke: async ({ id }) => ({ id }),
+    snapshotSave: async () => ({
+      data: { nodeId: hostA.id, term: 4, voters: [1], state: {} },
+      staleMs: 0,
+    }),
     leave: async () => ({ node: hostA, subnet: '10.5.42.0/24' }),
     shutdown: async () => ({}),
     ...overrides,
