@@ -36,6 +36,7 @@ export { type RaftStorage, type Recovered, StorageDamagedError } from './storage
 export type { TlsIdentity, TransportLog } from './transport/acceptor.ts';
 export { type AnonymousOptions, type AnonymousSession, connectAnonymous } from './transport/anonymous.ts';
 export { TransportError, type TransportErrorCode } from './transport/errors.ts';
+export { MemoryNetwork } from './transport/memory.ts';
 export { type PeerStatus, PeerTransport, type PeerTransportOptions } from './transport/peer-transport.ts';
 export type { Caller } from './transport/session.ts';
 export type { Endpoint, Transport } from './transport/transport.ts';

@@ -2,10 +2,13 @@
  * The first moment of a new cluster: one voter whose log begins with the configuration that says so. Every other replica
  * begins with nothing at all, never campaigns, and takes what a leader sends.
  */
-import { type Entry, type HardState, type ReplicaId, toLogIndex, toTerm } from './types.ts';
+import { type Entry, type HardState, type ReplicaId, type Snapshot, toLogIndex, toTerm } from './types.ts';
 
+/** What a storage is made with. */
 export interface InitialState {
   readonly hardState: HardState;
+  readonly snapshot: Snapshot | null;
+  /** Contiguous, and without a hole behind the snapshot. */
   readonly entries: readonly Entry[];
 }
 
@@ -17,6 +20,7 @@ export function bootstrapState(id: ReplicaId): InitialState {
   return {
     // Committed by the only voter there is.
     hardState: { term, vote: null, commit: index },
+    snapshot: null,
     entries: [{ kind: 'configuration', term, index, configuration }],
   };
 }
@@ -24,5 +28,6 @@ export function bootstrapState(id: ReplicaId): InitialState {
 /** A replica that joins. */
 export const EMPTY_STATE: InitialState = {
   hardState: { term: toTerm(0), vote: null, commit: toLogIndex(0) },
+  snapshot: null,
   entries: [],
 };

@@ -8,6 +8,8 @@
  *   replay(survivor, machine);
  *   await LevelStorage.create(directory, identity, oneVoterState(survivor.kept, survivor.term, id, data));
  */
+
+import type { InitialState } from '../core/bootstrap.ts';
 import { RaftLog } from '../core/log.ts';
 import {
   assert,
@@ -21,7 +23,6 @@ import {
   toLogIndex,
   toTerm,
 } from '../core/types.ts';
-import type { InitialState } from '../storage/storage.ts';
 import { sha256 } from './snapshotter.ts';
 import type { StateMachine } from './state-machine.ts';
 

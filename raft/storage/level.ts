@@ -6,9 +6,11 @@
  * entries back). The fence follows each batch before the write resolves. It never repairs: a database that does not
  * verify stays as it was found.
  */
+
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Level } from 'level';
+import type { InitialState } from '../core/bootstrap.ts';
 import { assert, InvariantError, type Snapshot } from '../core/types.ts';
 import { claimDirectory, syncDirectory } from './directory.ts';
 import { decodeFence, type Fence, fenceOfNothing, standingOf } from './fence.ts';
@@ -16,7 +18,6 @@ import { FenceFile } from './fence-file.ts';
 import { Layout } from './layout.ts';
 import { chunkGeneration, type StorageIdentity } from './records.ts';
 import {
-  type InitialState,
   type PeerPositions,
   type PersistBatch,
   type Position,

@@ -3,6 +3,7 @@
  * torn batch cannot exist; when a write becomes durable, and which ones a crash loses, is decided by whoever calls it.
  * Keeps the same checks as the real one. Never shares an array with its caller.
  */
+import type { InitialState } from '../core/bootstrap.ts';
 import {
   assert,
   type Entry,
@@ -14,7 +15,6 @@ import {
   ZERO_ENTRY,
 } from '../core/types.ts';
 import {
-  type InitialState,
   type PeerPositions,
   type PersistBatch,
   type Position,

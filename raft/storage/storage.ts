@@ -1,17 +1,11 @@
 /**
  * What the runtime needs of a disk. Implementations: level.ts (LevelDB) and memory.ts (the simulator's, with faults).
  */
+import type { InitialState } from '../core/bootstrap.ts';
 import type { Persist } from '../core/effects.ts';
-import type { Entry, HardState, ReplicaId, Snapshot, Term } from '../core/types.ts';
+import type { ReplicaId, Snapshot, Term } from '../core/types.ts';
 
-/** What a storage is made with. */
-export interface InitialState {
-  readonly hardState: HardState;
-  readonly snapshot: Snapshot | null;
-  /** Contiguous, from snapshot.last.index + 1 - trailing up to the last durable entry. */
-  readonly entries: readonly Entry[];
-}
-
+/** Entries from snapshot.last.index + 1 - trailing up to the last durable one. */
 export interface Recovered extends InitialState {
   /** What `remember` was last told. */
   readonly seen: PeerPositions;

@@ -151,7 +151,7 @@ async function startFirstReplica(
   const storage = await LevelStorage.create(
     database,
     { cluster: membership.clusterId, replica: FIRST_REPLICA },
-    { ...bootstrapState(FIRST_REPLICA), snapshot: null },
+    bootstrapState(FIRST_REPLICA),
   );
   const founding = peers.map(({ ip }) => ip);
   return await startReplica({ workplace, identity, membership, caKey, founding, storage });

@@ -234,7 +234,7 @@ async function openJoinedStorage(dataDir: string, membership: Membership): Promi
   const name = `${names.cluster} ${names.replica}`;
   if (owned === name) return await LevelStorage.open(database, names);
   await rm(database, { recursive: true, force: true });
-  const storage = await LevelStorage.create(database, names, { ...EMPTY_STATE, snapshot: null });
+  const storage = await LevelStorage.create(database, names, EMPTY_STATE);
   try {
     await writeFileAtomic(owner, name, { mode: 0o600 });
   } catch (error) {

@@ -8,7 +8,8 @@ import {
   type RaftStorage,
   StorageDamagedError,
 } from '../../../../raft/storage/storage.ts';
-import { applied, FAST, Journal, Network, Replicas } from './replicas.ts';
+import { MemoryNetwork } from '../../../../raft/transport/memory.ts';
+import { applied, FAST, Journal, Replicas } from './replicas.ts';
 
 const ids = [1, 2, 3].map(toReplicaId);
 const [one, two, three] = [toReplicaId(1), toReplicaId(2), toReplicaId(3)];
@@ -235,7 +236,7 @@ describe('the disk', patience, () => {
   });
 
   it('holds a vote and an acknowledgement before anybody hears of them', async () => {
-    const network = new Network();
+    const network = new MemoryNetwork();
     const disk = Replicas.disks(ids).get(one);
     if (disk === undefined) throw new Error('no disk');
     const gate = new GatedStorage(disk);

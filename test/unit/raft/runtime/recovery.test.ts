@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { InitialState } from '../../../../raft/core/bootstrap.ts';
 import { raftOptions } from '../../../../raft/core/options.ts';
 import { RaftCore } from '../../../../raft/core/raft.ts';
 import {
@@ -12,7 +13,6 @@ import { oneVoterState, replay, surveySurvivor } from '../../../../raft/runtime/
 import { sha256 } from '../../../../raft/runtime/snapshotter.ts';
 import type { StateMachine } from '../../../../raft/runtime/state-machine.ts';
 import { MemoryStorage } from '../../../../raft/storage/memory.ts';
-import type { InitialState } from '../../../../raft/storage/storage.ts';
 
 const KEEP = { discardUncommitted: false };
 const DISCARD = { discardUncommitted: true };

@@ -1,13 +1,13 @@
-/** Replicas in one process: a network without sockets that can be cut, disks in memory, and a state machine to watch. */
+/** Replicas in one process, on a network and disks in memory, with a state machine to watch. */
 
 import { bootstrapState, EMPTY_STATE } from '../../../../raft/core/bootstrap.ts';
-import type { Message } from '../../../../raft/core/messages.ts';
 import type { RaftOptions } from '../../../../raft/core/options.ts';
 import { type CommandEntry, type Entry, type ReplicaId, toReplicaId } from '../../../../raft/core/types.ts';
 import { RaftNode } from '../../../../raft/runtime/node.ts';
 import type { StateMachine } from '../../../../raft/runtime/state-machine.ts';
 import { MemoryStorage } from '../../../../raft/storage/memory.ts';
 import type { RaftStorage } from '../../../../raft/storage/storage.ts';
+import { MemoryNetwork } from '../../../../raft/transport/memory.ts';
 import type { Transport } from '../../../../raft/transport/transport.ts';
 
 /** Fast, with room for a machine that has other things to do. */
@@ -17,47 +17,6 @@ export const FAST: Partial<RaftOptions> = {
   electionTimeoutMsMin: 250,
   electionTimeoutMsMax: 500,
 };
-
-export class Network {
-  readonly sent: Message[] = [];
-  readonly #handlers = new Map<ReplicaId, (message: Message) => void>();
-  readonly #isolated = new Set<ReplicaId>();
-
-  isolate(id: ReplicaId): void {
-    this.#isolated.add(id);
-  }
-
-  heal(): void {
-    this.#isolated.clear();
-  }
-
-  transport(id: ReplicaId): Transport {
-    const handlers = this.#handlers;
-    const close = async (): Promise<void> => {
-      handlers.delete(id);
-    };
-    return {
-      get onMessage() {
-        return handlers.get(id) ?? (() => undefined);
-      },
-      set onMessage(handler) {
-        handlers.set(id, handler);
-      },
-      onReachable: () => undefined,
-      send: (message) => this.#carry(message),
-      close,
-      [Symbol.asyncDispose]: close,
-    };
-  }
-
-  #carry(message: Message): void {
-    this.sent.push(message);
-    setImmediate(() => {
-      if (this.#isolated.has(message.from) || this.#isolated.has(message.to)) return;
-      this.#handlers.get(message.to)?.(message);
-    });
-  }
-}
 
 /** Keeps every command; the result is how many there are. */
 export class Journal implements StateMachine<number> {
@@ -86,7 +45,7 @@ export interface Running {
 }
 
 export class Replicas implements AsyncDisposable {
-  readonly network: Network = new Network();
+  readonly network: MemoryNetwork = new MemoryNetwork();
   readonly running: Map<ReplicaId, Running> = new Map();
 
   /** The first is made by `bootstrapState`, or all are voters from the first entry on. */
@@ -101,7 +60,7 @@ export class Replicas implements AsyncDisposable {
   }
 
   static emptyDisk(): MemoryStorage {
-    return new MemoryStorage({ ...EMPTY_STATE, snapshot: null });
+    return new MemoryStorage(EMPTY_STATE);
   }
 
   async start(

@@ -1,7 +1,9 @@
 /** What every RaftStorage does, run for each implementation. */
+
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { InitialState } from '../../../../raft/core/bootstrap.ts';
 import {
   type Configuration,
   type Entry,
@@ -11,12 +13,7 @@ import {
   toReplicaId,
   toTerm,
 } from '../../../../raft/core/types.ts';
-import type {
-  InitialState,
-  PeerPositions,
-  PersistBatch,
-  RaftStorage,
-} from '../../../../raft/storage/storage.ts';
+import type { PeerPositions, PersistBatch, RaftStorage } from '../../../../raft/storage/storage.ts';
 
 /** One disk that can be opened again and again. */
 export interface StorageUnderTest {

@@ -1,5 +1,6 @@
 /** The layout over a map: a storage whose every record and every write can be seen. */
 
+import type { InitialState } from '../../../../raft/core/bootstrap.ts';
 import type { Snapshot } from '../../../../raft/core/types.ts';
 import {
   encodeSlot,
@@ -11,7 +12,6 @@ import {
 import { Layout, type RecordSink } from '../../../../raft/storage/layout.ts';
 import type { StorageIdentity } from '../../../../raft/storage/records.ts';
 import type {
-  InitialState,
   PeerPositions,
   PersistBatch,
   Position,

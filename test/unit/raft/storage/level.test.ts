@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Level } from 'level';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { InitialState } from '../../../../raft/core/bootstrap.ts';
 import { toReplicaId } from '../../../../raft/core/types.ts';
 import { LevelStorage } from '../../../../raft/storage/level.ts';
 import {
@@ -13,11 +14,7 @@ import {
   STATE_KEY,
   startOfChain,
 } from '../../../../raft/storage/records.ts';
-import {
-  type InitialState,
-  type RaftStorage,
-  StorageDamagedError,
-} from '../../../../raft/storage/storage.ts';
+import { type RaftStorage, StorageDamagedError } from '../../../../raft/storage/storage.ts';
 import { batch, command, EMPTY, snapshotAt, storageContract } from './contract.ts';
 
 const identity = { cluster: 'c1', replica: toReplicaId(7) };
