@@ -51,6 +51,18 @@ test('a follower that hears nothing asks for pre-votes when its timeout ends, an
   expect(solo.core.status).toMatchObject({ role: 'candidate', term: 1 });
 });
 
+// Figure 2: "If election timeout elapses without receiving AppendEntries RPC from current leader or granting vote to
+// candidate: convert to candidate."
+test('a granted vote restarts the timeout, a refused one and a pre-vote do not', () => {
+  const solo = new Solo();
+  solo.advance(1_000);
+  solo.receive({ kind: 'pre-vote-request', from: 2, term: 1, nextTerm: toTerm(2), last: at(1, 1) });
+  solo.receive({ kind: 'vote-request', from: 2, term: 1, last: at(0, 0), transfer: false });
+  expect(solo.core.deadline()).toBe(1_500);
+  solo.receive({ kind: 'vote-request', from: 2, term: 2, last: at(1, 1), transfer: false });
+  expect(solo.core.deadline()).toBe(2_500);
+});
+
 // "To begin an election, a follower increments its current term and transitions to candidate state. It then votes for
 // itself and issues RequestVote RPCs in parallel to each of the other servers in the cluster."
 test('a candidate increments its term, votes for itself, and asks everybody, once that is durable', () => {
@@ -120,6 +132,47 @@ describe('of five, a candidate', () => {
   });
 });
 
+// "A candidate wins an election if it receives votes from a majority of the servers in the full cluster".
+test.each([1, 2, 3, 4, 5, 6, 7])('of %i, a majority of granted votes is needed, and enough', (size) => {
+  const voters = Array.from({ length: size }, (_, n) => n + 1);
+  const solo = new Solo(diskOf([1], configuration(voters)));
+  // Alone it leads at once.
+  if (size === 1) solo.advance(solo.core.deadline() - solo.now);
+  else solo.campaign();
+  let granted = 1;
+  while (solo.core.status.role !== 'leader' && granted < size) {
+    granted += 1;
+    solo.receive({ kind: 'vote-response', from: granted, term: 2, granted: true });
+  }
+  expect(solo.core.status.role).toBe('leader');
+  expect(granted).toBe(Math.floor(size / 2) + 1);
+});
+
+// "The majority rule ensures that at most one candidate can win the election for a particular term."
+test('whichever of two candidates each voter hears first, at most one wins', () => {
+  const other = (candidate: number): number => 3 - candidate;
+  for (let choices = 0; choices < 8; choices++) {
+    const first = (voter: number): number => ((choices >> (voter - 3)) & 1) + 1;
+    const candidates = new Map([1, 2].map((n) => [n, new Solo(diskOf([1], FIVE), {}, n)]));
+    for (const [n, solo] of candidates) {
+      solo.timeOut();
+      for (const from of [other(n), 3, 4, 5])
+        solo.receive({ kind: 'pre-vote-response', from, term: 1, nextTerm: toTerm(2), granted: true });
+    }
+    for (const voter of [3, 4, 5]) {
+      const solo = new Solo(diskOf([1], FIVE), {}, voter);
+      for (const from of [first(voter), other(first(voter))]) {
+        solo.receive({ kind: 'vote-request', from, term: 2, last: at(1, 1), transfer: false });
+      }
+      for (const { to, granted } of solo.of('vote-response')) {
+        candidates.get(to)?.receive({ kind: 'vote-response', from: voter, term: 2, granted });
+      }
+    }
+    const roles = [...candidates.values()].map((solo) => solo.core.status.role);
+    expect(roles.filter((role) => role === 'leader')).toHaveLength(1);
+  }
+});
+
 // "Each server will vote for at most one candidate in a given term, on a first-come-first-served basis."
 test('a replica votes once a term, remembers it over a restart, and repeats it to the same candidate', () => {
   const solo = new Solo();
@@ -160,8 +213,11 @@ test.each([
 ])('a candidate of term 2 that hears a leader of term %i is a %s then', (term, role) => {
   const solo = new Solo();
   solo.campaign();
+  solo.forget();
   solo.receive({ ...heartbeat, from: 2, term });
   expect(solo.core.status.role).toBe(role);
+  // A rejection is an answer in the higher term.
+  expect(solo.of('heartbeat-response')).toMatchObject([{ to: 2, term: Math.max(term, 2) }]);
 });
 
 // "The third possible outcome is that a candidate neither wins nor loses the election ... each candidate will time out
@@ -191,6 +247,34 @@ test('timeouts are drawn anew from the whole of [1 s, 2 s)', () => {
   expect(Math.max(...seen)).toBeGreaterThan(1_950);
   // Alone, there is nobody to wait for.
   expect(network.core(1).deadline()).toBeLessThan(1_000);
+});
+
+// "Each candidate restarts its randomized election timeout at the start of an election, and it waits for that timeout to
+// elapse before starting the next election."
+test('so are those of candidates, at each attempt', () => {
+  const network = new Network({}, 1);
+  network.add(1, diskOf([1], THREE));
+  const [to, from] = THREE.voters;
+  if (to === undefined || from === undefined) throw new Error('three voters');
+  // Who has refused is asked again in the next attempt, and not before.
+  const attempts = (): number => network.sent.filter((m) => m.to === from).length;
+  const starts: number[] = [];
+  for (let n = 0; n < 100; n++) {
+    expect(network.runUntil(() => attempts() > n)).toBe(true);
+    starts.push(network.now);
+    network.deliver({
+      kind: 'pre-vote-response',
+      from,
+      to,
+      term: toTerm(1),
+      nextTerm: toTerm(2),
+      granted: false,
+    });
+  }
+  const waits = starts.slice(1).map((start, n) => start - (starts[n] ?? 0));
+  expect(new Set(waits).size).toBeGreaterThan(50);
+  expect(Math.min(...waits)).toBeGreaterThanOrEqual(1_000);
+  expect(Math.max(...waits)).toBeLessThan(2_000);
 });
 
 test('out of many clusters that start at once, each elects one leader a term, soon', () => {

@@ -106,6 +106,16 @@ describe('figure 7', () => {
   });
 });
 
+// "... log entries retain their original term numbers when a leader replicates entries from previous terms."
+test('a leader sends entries of earlier terms with the terms that they have', () => {
+  const leader = Solo.leader(diskOf([1, 1, 4, 4, 6], THREE, 7));
+  leader.forget();
+  leader.receive({ kind: 'append-rejected', from: 2, term: 8, rejected: i(5), hint: at(1, 1) });
+  expect(leader.of('append-request')).toMatchObject([
+    { to: 2, prev: at(1, 1), entries: [{ term: 1 }, { term: 4 }, { term: 4 }, { term: 6 }, { term: 8 }] },
+  ]);
+});
+
 // "Raft never commits log entries from previous terms by counting replicas. Only log entries from the leader's current
 // term are committed by counting replicas."
 describe('figure 8', () => {
@@ -163,27 +173,4 @@ describe('figure 8', () => {
     network.run(50);
     for (const n of [2, 3, 4, 5]) expect(termsOf(network, n).slice(0, 3)).toEqual([1, 2, 4]);
   });
-});
-
-// Section 8: "Raft handles this by having each leader commit a blank no-op entry into the log at the start of its term."
-test('a new leader commits what earlier terms left without waiting for a command', () => {
-  const network = new Network();
-  for (const n of [1, 2, 3]) network.add(n, diskOf([1, 1, 1], THREE));
-  const leader = network.elect();
-  expect(network.status(leader)).toMatchObject({ commit: 4, last: at(2, 4) });
-  expect(network.node(leader).applied.at(-1)).toBe('4:noop@2');
-});
-
-// Section 5.5: "If a server crashes after completing an RPC but before responding, then it will receive the same RPC again
-// after it restarts."
-test('a follower that crashes between writing and answering is sent it again', () => {
-  const network = Network.voters(3);
-  const leader = network.elect(1);
-  network.delays = (m) => (m.kind === 'append-accepted' && m.from === 2 ? [] : [1]);
-  network.propose(leader, 'x');
-  network.run(5);
-  network.crash(2);
-  network.delays = () => [1];
-  network.restart(2);
-  expect(network.runUntil(() => network.node(2).applied.some((e) => e.includes(':x@')))).toBe(true);
 });

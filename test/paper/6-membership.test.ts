@@ -125,6 +125,23 @@ describe('the joint phase outlives its leader', () => {
   });
 });
 
+// "When the new configuration has been committed under the rules of C_new, the old configuration is irrelevant and servers
+// not in the new configuration can be shut down."
+test('after the change the removed servers are not needed any more', () => {
+  const network = Network.voters(5);
+  const leader = network.elect(1);
+  network.change(leader, [1, 2]);
+  const done = (): boolean => network.status(1).configuration.outgoing.length === 0;
+  expect(network.runUntil(() => done() && network.status(1).commit === network.status(1).last.index)).toBe(
+    true,
+  );
+  for (const n of [3, 4, 5]) network.crash(n);
+  network.run(10_000);
+  network.propose(1, 'x');
+  expect(network.runUntil(() => network.node(2).applied.some((e) => e.includes(':x@')))).toBe(true);
+  expect(network.leader()).toBe(leader);
+});
+
 // "The leader steps down (returns to follower state) once it has committed the C_new log entry. This means that there will
 // be a period of time (while it is committing C_new) when the leader is managing a cluster that does not include itself;
 // it replicates log entries but does not count itself in majorities."

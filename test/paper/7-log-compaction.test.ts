@@ -198,3 +198,72 @@ describe('a follower that lags behind the log', () => {
     expect(network.sent.some((m) => m.kind === 'snapshot-chunk')).toBe(false);
   });
 });
+
+// Figure 13 (InstallSnapshot RPC), the receiver's rules.
+describe('a snapshot that comes in chunks', () => {
+  const whole = snapshotAt(3, 9);
+  const part = (offset: number, length: number, snapshot: Snapshot = whole, term = 5) => ({
+    ...send(snapshot, term),
+    offset,
+    data: snapshot.data.slice(offset, offset + length),
+  });
+  const size = whole.data.length;
+
+  // "Reply immediately if term < currentTerm."
+  test('of an earlier term is not taken', () => {
+    const solo = new Solo(diskOf([1], THREE, 6));
+    solo.receive(send(whole));
+    expect(solo.core.status).toMatchObject({ commit: 0, last: at(1, 1), leader: null });
+    expect(solo.of('heartbeat-response')).toMatchObject([{ to: 2, term: 6 }]);
+  });
+
+  // "Write data into snapshot file at given offset. Reply and wait for more data chunks if done is false."
+  test('is installed when the last one is there, and each answer says how much is', () => {
+    const solo = new Solo();
+    solo.receive(part(0, 4));
+    solo.receive(part(4, size - 5));
+    expect(solo.of('snapshot-received').map((m) => m.received)).toEqual([4, size - 1]);
+    expect(solo.restored).toEqual([]);
+    solo.receive(part(size - 1, 1));
+    expect(solo.restored).toEqual([whole]);
+    expect(solo.of('append-accepted')).toMatchObject([{ match: 9 }]);
+  });
+
+  test('doubled, out of order or behind a gap installs nothing wrong', () => {
+    const solo = new Solo();
+    for (const [offset, length] of [
+      [4, 2],
+      [0, 4],
+      [0, 4],
+      [6, size - 6],
+      [4, 2],
+      [0, 4],
+    ] as const)
+      solo.receive(part(offset, length));
+    expect(solo.of('snapshot-received').map((m) => m.received)).toEqual([0, 4, 4, 4, 6, 6]);
+    solo.receive(part(6, size - 6));
+    expect(solo.restored).toEqual([whole]);
+  });
+
+  test('and is not what its digest says is thrown away, and begins anew', () => {
+    const solo = new Solo();
+    const garbled = { ...whole, data: whole.data.map((byte, n) => (n === 3 ? byte ^ 1 : byte)) };
+    solo.receive(part(0, size, garbled));
+    expect(solo.restored).toEqual([]);
+    expect(solo.of('snapshot-received')).toMatchObject([{ received: 0 }]);
+    solo.receive(part(0, size));
+    expect(solo.restored).toEqual([whole]);
+  });
+
+  // "Save snapshot file, discard any existing or partial snapshot with a smaller index."
+  test('gives way to a newer one', () => {
+    const solo = new Solo();
+    const newer = snapshotAt(4, 12);
+    solo.receive(part(0, 4));
+    solo.receive(part(0, 4, newer));
+    solo.receive(part(4, size - 4));
+    expect(solo.restored).toEqual([]);
+    solo.receive(part(4, size - 4, newer));
+    expect(solo.restored).toEqual([newer]);
+  });
+});
