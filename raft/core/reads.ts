@@ -39,6 +39,8 @@ export function readIndex(replica: Replica): ReadResult {
 /** Before the first entry of its own term is committed a leader does not know what is (raft thesis 6.4, etcd#7331). */
 export function advanceReads(replica: Replica, leader: LeaderRole): void {
   const { reads } = leader;
+  // Whoever owed the last answer may be no voter any more, and then nobody else is asked again.
+  confirmReads(replica, leader);
   const knowsCommit = replica.log.term(replica.commit) === replica.term;
   if (reads.waiting.length === 0 || reads.round !== null || !knowsCommit) return;
   const voters = [...leader.peers].filter(([id]) => isVoter(replica.log.configuration, id));

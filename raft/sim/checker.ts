@@ -5,7 +5,7 @@
  *
  * The first broken rule throws a ViolationError, which ends the run.
  */
-import type { Effects, Persist } from '../core/effects.ts';
+import type { Effects, Persist, ReadOutcome } from '../core/effects.ts';
 import type { AppendAccepted, AppendRequest, HeartbeatRequest, Message } from '../core/messages.ts';
 import type { RaftSummary } from '../core/raft.ts';
 import {
@@ -35,6 +35,8 @@ interface Watched {
   snapshot: LogIndex;
   /** What the state machine has applied. */
   applied: Prefix;
+  /** What each read under way has to see at least. */
+  readonly reads: Map<number, LogIndex>;
 }
 
 export class Checker {
@@ -71,7 +73,15 @@ export class Checker {
     const hinted = log.at(hardState.commit);
     if (hinted !== null) this.facts.stateCommitted(id, hinted);
     const applied = this.#committedAt(id, ZERO_ENTRY.index);
-    this.#running.set(id, { id, log, status, handed: hardState, snapshot: snapshotIndex, applied });
+    this.#running.set(id, {
+      id,
+      log,
+      status,
+      handed: hardState,
+      snapshot: snapshotIndex,
+      applied,
+      reads: new Map(),
+    });
   }
 
   stopped(id: ReplicaId): void {
@@ -124,6 +134,31 @@ export class Checker {
       return `replica ${id} restores ${index} after it applied ${replica.applied.index}`;
     });
     replica.applied = this.#committedAt(id, index);
+  }
+
+  /** A client asks a leader for a read. All that was committed by now must show in it, acknowledged or not. */
+  reading(id: ReplicaId, read: number): void {
+    const { reads } = this.#watched(id);
+    check(!reads.has(read), 'checker', () => `replica ${id} has two reads ${read}`);
+    reads.set(read, this.facts.lastCommitted.index);
+  }
+
+  /** Linearizable, and with that monotonic: a later read begins when more is committed. */
+  read(id: ReplicaId, outcome: ReadOutcome): void {
+    const { reads } = this.#watched(id);
+    const least = reads.get(outcome.id);
+    reads.delete(outcome.id);
+    check(least !== undefined, 'every read is answered once', () => {
+      return `replica ${id} answers read ${outcome.id}, which does not wait`;
+    });
+    if (outcome.kind === 'lost') return;
+    check(outcome.index >= least, 'a read misses nothing', () => {
+      return `replica ${id} answers read ${outcome.id} at ${outcome.index}, ${least} was committed before it`;
+    });
+    check(outcome.index <= this.facts.lastCommitted.index, 'a read waits for what is committed', () => {
+      return `replica ${id} answers read ${outcome.id} at ${outcome.index}, which is not committed`;
+    });
+    this.facts.lastRead = outcome.index;
   }
 
   snapshotTaken(id: ReplicaId, snapshot: Snapshot): void {

@@ -26,10 +26,13 @@ import { describeMessage } from './trace.ts';
 
 export interface ClusterParameters {
   readonly voters: number;
+  /** Beside them, with nothing on their disks. */
+  readonly learners: number;
   readonly options: RaftOptions;
   readonly network: NetworkParameters;
   readonly disk: DiskParameters;
   readonly snapshotEntries: number;
+  readonly snapshotPieceMsMax: number;
   readonly drainsLate: boolean;
 }
 
@@ -110,15 +113,21 @@ export class SimulatedCluster {
     return this.#hash.digest('hex');
   }
 
-  /** The first voters all start from one committed entry that names them. */
+  /** The first voters all start from one committed entry that names them; learners hear of it. */
   #bootstrap(): void {
     const term = toTerm(1);
     const index = toLogIndex(1);
-    const voters = Array.from({ length: this.#parameters.voters }, (_, i) => toReplicaId(i + 1));
-    const configuration = { voters, outgoing: [], learners: [] };
-    const genesis: Entry[] = [{ kind: 'configuration', term, index, configuration }];
+    const ids = Array.from({ length: this.#parameters.voters + this.#parameters.learners }, (_, i) => {
+      return toReplicaId(i + 1);
+    });
+    const voters = ids.slice(0, this.#parameters.voters);
+    const learners = ids.slice(this.#parameters.voters);
+    const genesis: Entry[] = [
+      { kind: 'configuration', term, index, configuration: { voters, outgoing: [], learners } },
+    ];
     this.checker.genesis(genesis);
     for (const id of voters) this.#add(id, { term, vote: null, commit: index }, genesis);
+    for (const id of learners) this.#add(id, EMPTY, []);
     for (const replica of this.replicas.values()) replica.start();
   }
 
@@ -137,6 +146,7 @@ export class SimulatedCluster {
       options: this.#parameters.options,
       machine: this.#hooks.machine,
       snapshotEntries: this.#parameters.snapshotEntries,
+      snapshotPieceMsMax: this.#parameters.snapshotPieceMsMax,
       drainsLate: this.#parameters.drainsLate,
       timeline: this.timeline,
       random: this.#random.fork(),

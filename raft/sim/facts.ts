@@ -83,6 +83,8 @@ export class Facts {
   readonly committed: Committed[] = [
     { ...ZERO_ENTRY, hash: 0, leaderTerm: ZERO_ENTRY.term, configuration: NOBODY },
   ];
+  /** Where the last confirmed read stands. */
+  lastRead: LogIndex = ZERO_ENTRY.index;
   /** By index and term. */
   readonly #hashes = new Map<number, number>();
   readonly #leaders = new Map<Term, ReplicaId>();

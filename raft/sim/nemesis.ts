@@ -66,6 +66,8 @@ export class Nemesis {
         return victim !== undefined && this.#pause(victim);
       case 'clock-jump':
         return victim !== undefined && this.#jumpClock(victim);
+      case 'transfer':
+        return this.#transfer();
       case 'disk-loss':
         return this.#loseDisk();
       case 'membership':
@@ -90,6 +92,16 @@ export class Nemesis {
       this.#cluster.trace(`resume ${replica.id}`);
       replica.resume();
     });
+    return true;
+  }
+
+  /** To anybody: also to one that is down, cut off or far behind. */
+  #transfer(): boolean {
+    const leader = this.#random.pick(this.#cluster.up.filter((replica) => replica.leads));
+    const target = this.#random.pick(leader?.status?.configuration.voters ?? []);
+    if (leader === undefined || target === undefined) return false;
+    if (leader.transferLeadership(target)?.kind !== 'started') return false;
+    this.#cluster.trace(`transfer ${leader.id} to ${target}`);
     return true;
   }
 

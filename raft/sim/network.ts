@@ -18,15 +18,9 @@ export interface NetworkParameters {
   readonly slowMsMax: number;
 }
 
-export interface NetworkCounts {
-  dropped: number;
-  duplicated: number;
-  slow: number;
-  cut: number;
-}
-
 export class SimulatedNetwork {
-  readonly counts: NetworkCounts = { dropped: 0, duplicated: 0, slow: 0, cut: 0 };
+  /** How often each thing happened: `dropped`, `duplicated`, `slow`, `cut`, and each also by kind of message. */
+  readonly counts: Map<string, number> = new Map();
   parameters: NetworkParameters;
   readonly #timeline: Timeline;
   readonly #random: Random;
@@ -49,12 +43,12 @@ export class SimulatedNetwork {
     freeze(message);
     const { dropProbability, duplicateProbability } = this.parameters;
     if (this.#random.chance(dropProbability)) {
-      this.counts.dropped++;
+      this.#count('dropped', message);
       return;
     }
     this.#transmit(message);
     if (this.#random.chance(duplicateProbability)) {
-      this.counts.duplicated++;
+      this.#count('duplicated', message);
       this.#transmit(message);
     }
   }
@@ -71,12 +65,17 @@ export class SimulatedNetwork {
     return true;
   }
 
+  #count(what: string, { kind }: Message): void {
+    const counts = this.counts;
+    for (const name of [what, `${what} ${kind}`]) counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+
   #transmit(message: Message): void {
     const { delayMsMin, delayMsMax, slowProbability, slowMsMax } = this.parameters;
     const slow = this.#random.chance(slowProbability);
-    if (slow) this.counts.slow++;
+    if (slow) this.#count('slow', message);
     this.#timeline.after(this.#random.integer(delayMsMin, slow ? slowMsMax : delayMsMax), () => {
-      if (this.#isCut(message.from, message.to)) this.counts.cut++;
+      if (this.#isCut(message.from, message.to)) this.#count('cut', message);
       else this.#deliver(message);
     });
   }

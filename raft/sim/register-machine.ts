@@ -23,8 +23,9 @@ export class RegisterMachine implements StateMachine<number> {
     return previous;
   }
 
+  /** Several pieces, made late: whoever takes them must get the state of this moment. */
   snapshot(): Iterable<Uint8Array> {
-    return [Buffer.from(JSON.stringify({ registers: [...this.#registers], digest: this.#digest }))];
+    return pieces(this.#registers.slice(), this.#digest);
   }
 
   restore(data: Uint8Array): void {
@@ -39,5 +40,12 @@ export class RegisterMachine implements StateMachine<number> {
     bytes.writeUInt8(random.integer(0, REGISTERS - 1));
     bytes.writeUInt32BE(count, bytes.length - 4);
     return bytes;
+  }
+}
+
+function* pieces(registers: Uint32Array, digest: number): Generator<Uint8Array> {
+  yield Buffer.from(`{"digest":${digest},"registers":[`);
+  for (let i = 0; i < REGISTERS; i += 4) {
+    yield Buffer.from(`${registers.subarray(i, i + 4).join(',')}${i + 4 < REGISTERS ? ',' : ']}'}`);
   }
 }

@@ -13,6 +13,8 @@ import {
   RaftCore,
   type RaftStatus,
   type RaftSummary,
+  type ReadResult,
+  type TransferResult,
 } from '../core/raft.ts';
 import type { ReplicaId, Snapshot, SnapshotMeta } from '../core/types.ts';
 import { sha256 } from '../runtime/snapshotter.ts';
@@ -57,6 +59,8 @@ export interface ReplicaParts {
   readonly machine: (process: SimulatedProcess) => StateMachine<unknown>;
   /** A snapshot is taken after this many applied entries. */
   readonly snapshotEntries: number;
+  /** The most that passes between two pieces of a snapshot. */
+  readonly snapshotPieceMsMax: number;
   /** Effects wait until everything else that happens at the same moment has happened, as in an event loop. */
   readonly drainsLate: boolean;
   readonly timeline: Timeline;
@@ -76,7 +80,9 @@ interface Incarnation {
   /** Of its monotonic clock. */
   readonly clockOffset: number;
   readonly clockRate: number;
+  /** Of the last snapshot that was begun or installed. */
   snapshotIndex: number;
+  isSnapshotting: boolean;
   /** What the core said about itself after each step since its effects were taken. */
   claims: RaftSummary[];
   isDrainScheduled: boolean;
@@ -151,6 +157,8 @@ export class SimulatedReplica {
       random: () => random.next(),
       digest: sha256,
       now: clockOffset,
+      // As the runtime does it: one that has been there before lets its peers speak first.
+      votesFrom: clockOffset + (recovered.hardState.term > 0 ? options.electionTimeoutMsMin : 0),
     });
     this.#life = {
       core,
@@ -160,6 +168,7 @@ export class SimulatedReplica {
       clockOffset,
       clockRate,
       snapshotIndex: recovered.snapshot?.meta.last.index ?? 0,
+      isSnapshotting: false,
       claims: [core.summary],
       isDrainScheduled: false,
       armedAt: Number.POSITIVE_INFINITY,
@@ -210,6 +219,19 @@ export class SimulatedReplica {
     return this.#enter((life) => life.core.changeConfiguration(target, this.#now(life)));
   }
 
+  transferLeadership(target: ReplicaId): TransferResult | null {
+    return this.#enter((life) => life.core.transferLeadership(target, this.#now(life)));
+  }
+
+  /** The checker knows of it, and judges what becomes of it. */
+  readIndex(): ReadResult | null {
+    return this.#enter((life) => {
+      const result = life.core.readIndex(this.#now(life));
+      if (result.kind === 'pending') this.#parts.checker.reading(this.id, result.id);
+      return result;
+    });
+  }
+
   /** Runs one step of the present life; a paused process takes it later, a dead one never. */
   #enter<T>(step: (life: Incarnation) => T): T | null {
     const life = this.#life;
@@ -253,6 +275,7 @@ export class SimulatedReplica {
       if (effects.persist !== null) this.#write(life, effects.persist);
       if (effects.restore !== null) this.#restore(life, effects.restore);
       this.#apply(life, effects);
+      for (const outcome of effects.reads) checker.read(id, outcome);
       checker.settled(id);
       const quiet =
         effects.send.length === 0 &&
@@ -291,7 +314,7 @@ export class SimulatedReplica {
     life.snapshotIndex = snapshot.meta.last.index;
     this.#parts.trace(`restore ${this.id} ${life.snapshotIndex}`);
     // What a state machine restores it must also be able to write again, byte for byte.
-    this.#parts.checker.snapshotTaken(this.id, snapshotOf(snapshot.meta, life.machine));
+    this.#parts.checker.snapshotTaken(this.id, snapshotOf(snapshot.meta, [...life.machine.snapshot()]));
   }
 
   #apply(life: Incarnation, effects: TamperedEffects): void {
@@ -303,13 +326,36 @@ export class SimulatedReplica {
     if (last === undefined) return;
     life.core.applied(last.index);
     life.claims.push(life.core.summary);
-    if (last.index - life.snapshotIndex < this.#parts.snapshotEntries) return;
-    const snapshot = snapshotOf(life.core.snapshotMeta(), life.machine);
+    if (life.isSnapshotting || last.index - life.snapshotIndex < this.#parts.snapshotEntries) return;
+    life.isSnapshotting = true;
     life.snapshotIndex = last.index;
-    this.#parts.trace(`snapshot ${this.id} ${last.index}`);
-    this.#parts.checker.snapshotTaken(this.id, snapshot);
-    life.core.compact(snapshot);
-    life.claims.push(life.core.summary);
+    const pieces = life.machine.snapshot()[Symbol.iterator]();
+    this.#makeSnapshot(life, life.core.snapshotMeta(), pieces, []);
+  }
+
+  /** One piece a turn: whatever else happens, happens in between. */
+  #makeSnapshot(
+    life: Incarnation,
+    meta: SnapshotMeta,
+    pieces: Iterator<Uint8Array>,
+    made: readonly Uint8Array[],
+  ): void {
+    const { timeline, random, snapshotPieceMsMax } = this.#parts;
+    timeline.after(random.integer(0, snapshotPieceMsMax), () => {
+      if (life !== this.#life) return;
+      this.#enterAlways((alive) => {
+        const piece = pieces.next();
+        if (piece.done !== true) {
+          this.#makeSnapshot(alive, meta, pieces, [...made, piece.value]);
+          return;
+        }
+        alive.isSnapshotting = false;
+        const snapshot = snapshotOf(meta, made);
+        this.#parts.trace(`snapshot ${this.id} ${meta.last.index}`);
+        this.#parts.checker.snapshotTaken(this.id, snapshot);
+        alive.core.compact(snapshot);
+      });
+    });
   }
 
   #send(message: Message): void {
@@ -344,7 +390,7 @@ export class SimulatedReplica {
   }
 }
 
-function snapshotOf(meta: SnapshotMeta, machine: StateMachine<unknown>): Snapshot {
-  const data = Buffer.concat([...machine.snapshot()]);
+function snapshotOf(meta: SnapshotMeta, pieces: readonly Uint8Array[]): Snapshot {
+  const data = Buffer.concat(pieces);
   return { meta, data, digest: sha256(data) };
 }

@@ -1,8 +1,8 @@
 /**
  * One seed, from its first event to its verdict. Two phases: first faults strike while clients write and every rule is
  * checked at every step; then everything is healed, and the cluster must come back by itself: one leader within five
- * election timeouts, no membership change left half done, a new write committed and applied by every member, all logs
- * and states equal.
+ * election timeouts, no membership change left half done, a new write committed and applied by every member, the write
+ * shown by a read, all logs and states equal.
  *
  * The state machine is the caller's choice: it is run on every replica and its snapshots are compared byte for byte.
  */
@@ -88,7 +88,7 @@ class Simulation {
       steps: this.#cluster.steps,
       committed: checker.facts.lastCommitted.index,
       virtualMs: timeline.now,
-      faults: { ...network.counts, ...Object.fromEntries(this.#nemesis.counts) },
+      faults: Object.fromEntries([...network.counts, ...this.#nemesis.counts]),
       violation,
     };
   }
@@ -110,6 +110,7 @@ class Simulation {
   #safetyPhase(): void {
     this.#nemesis.start();
     this.#writeForever();
+    this.#readForever();
     this.#cluster.timeline.runUntil(this.#options.ticks * TICK_MS);
   }
 
@@ -120,6 +121,14 @@ class Simulation {
       const target = this.#client.pick(leaders);
       if (target !== undefined) this.#propose(target);
       this.#writeForever();
+    });
+  }
+
+  #readForever(): void {
+    this.#cluster.timeline.after(this.#client.integer(1, this.#swarm.readEveryMsMax), () => {
+      if (this.#cluster.timeline.now >= this.#options.ticks * TICK_MS) return;
+      this.#client.pick(this.#cluster.up.filter((replica) => replica.leads))?.readIndex();
+      this.#readForever();
     });
   }
 
@@ -148,6 +157,10 @@ class Simulation {
       // The leader may still have had its own removal to commit: what it took last may be lost with it.
       if (written?.term !== ruler.status?.term) written = this.#propose(ruler);
       return written !== null && this.#isEverywhere(ruler, written.index);
+    });
+    this.#within(CONVERGENCE_MS, 'a read shows the new write', () => {
+      this.#ruler()?.readIndex();
+      return written !== null && this.#cluster.checker.facts.lastRead >= written.index;
     });
     const ruler = this.#ruler();
     check(ruler !== null, 'a leader stays', () => 'the leader went away without a fault');

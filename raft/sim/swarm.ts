@@ -19,6 +19,7 @@ export const FAULTS = [
   'disk-loss',
   'membership',
   'clock-jump',
+  'transfer',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -32,6 +33,8 @@ export interface SwarmParameters {
   readonly faults: readonly Fault[];
   /** Milliseconds between proposals, at most. */
   readonly proposeEveryMsMax: number;
+  /** Milliseconds between reads, at most. */
+  readonly readEveryMsMax: number;
 }
 
 /** Shares of seeds in which a kind of trouble exists at all. */
@@ -44,7 +47,8 @@ export function drawSwarm(random: Random): SwarmParameters {
   const electionMs = options.electionTimeoutMsMax;
   return {
     cluster: {
-      voters: random.pick([1, 2, 3, 3, 3, 4, 5, 5, 7]) ?? 3,
+      voters: random.pick([1, 2, 3, 3, 3, 3, 4, 5, 5, 7]) ?? 3,
+      learners: random.pick([0, 0, 0, 1, 3]) ?? 0,
       options,
       network: drawNetwork(random, options.heartbeatMs),
       disk: {
@@ -54,12 +58,14 @@ export function drawSwarm(random: Random): SwarmParameters {
         stallMs: electionMs,
       },
       snapshotEntries: random.integer(20, 200),
+      snapshotPieceMsMax: Math.floor(options.heartbeatMs * (random.pick([0, 0.1, 1]) ?? 0)),
       drainsLate: random.chance(0.5),
     },
     faultEveryMsMax: Math.floor(electionMs * (random.pick([0.5, 2, 5, 10]) ?? 2)),
     faultLastsMsMax: Math.floor(electionMs * (random.pick([0.1, 1, 3]) ?? 1)),
     faults,
     proposeEveryMsMax: random.integer(4, options.heartbeatMs),
+    readEveryMsMax: options.heartbeatMs * (random.pick([1, 4, 16]) ?? 4),
   };
 }
 
@@ -78,7 +84,7 @@ function drawOptions(random: Random): RaftOptions {
     retransmitMsInitial: Math.floor(heartbeatMs / 2),
     maxAppendBytes: random.pick([64, 300, 1_200, 65_536]) ?? 1_200,
     maxProbeBytes: random.pick([64, 1_200]) ?? 1_200,
-    maxInflightMessages: random.pick([1, 2, 8, 128]) ?? 8,
+    maxInflightMessages: random.pick([1, 2, 8, 32]) ?? 8,
     maxCommandBytes: 1_000,
     maxUncommittedBytes: random.pick([2_000, 1 << 20]) ?? 1 << 20,
     trailingEntries,

@@ -124,8 +124,33 @@ describe('a mistake is caught:', () => {
       }),
     ],
     [
+      'a read is confirmed by a minority',
+      ['a read misses nothing'],
+      () => ({
+        swarm: { faults: ['partition-halves', 'partition-asymmetric', 'pause'], readEveryMsMax: 10 },
+        tampering: {
+          received: (message) =>
+            message.kind === 'heartbeat-response' ? alsoFrom(message, [1, 2, 3, 4, 5, 6, 7]) : [message],
+        },
+      }),
+    ],
+    [
+      'a read is answered with what was committed long ago',
+      ['a read misses nothing'],
+      () => ({
+        tampering: {
+          effects: (effects) => ({
+            ...effects,
+            reads: effects.reads.map((read) =>
+              read.kind === 'confirmed' ? { ...read, index: toLogIndex(Math.max(0, read.index - 9)) } : read,
+            ),
+          }),
+        },
+      }),
+    ],
+    [
       'the acknowledgement of a learner counts',
-      ['commit on a durable quorum'],
+      ['commit on a durable quorum', 'a heartbeat commits what its receiver holds'],
       () => {
         const learners = new Set<ReplicaId>();
         const voters = new Set<ReplicaId>();
