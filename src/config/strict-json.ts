@@ -29,11 +29,32 @@ export function canonicalJson(value: unknown, depthMax: number = DEPTH_MAX): str
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
   if (depthMax === 0) throw new DecodeError('nested too deeply');
   if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item, depthMax - 1)).join(',')}]`;
-  const fields = Object.entries(value)
-    .filter(([, field]) => field !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, field]) => `${JSON.stringify(key)}:${canonicalJson(field, depthMax - 1)}`);
+  const fields = sortedFields(value).map(
+    ([key, field]) => `${JSON.stringify(key)}:${canonicalJson(field, depthMax - 1)}`,
+  );
   return `{${fields.join(',')}}`;
+}
+
+/** The same text in pieces: the first `depth` levels are walked, what lies below them is one piece a value. */
+export function* canonicalJsonPieces(value: unknown, depth: number): Generator<string, void> {
+  if (depth === 0 || typeof value !== 'object' || value === null) {
+    yield canonicalJson(value);
+    return;
+  }
+  const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}'];
+  let before = open;
+  for (const [key, field] of Array.isArray(value) ? value.map((item) => [null, item]) : sortedFields(value)) {
+    yield key === null ? before : `${before}${JSON.stringify(key)}:`;
+    yield* canonicalJsonPieces(field, depth - 1);
+    before = ',';
+  }
+  yield before === open ? `${open}${close}` : close;
+}
+
+function sortedFields(value: object): [string, unknown][] {
+  return Object.entries(value)
+    .filter(([, field]) => field !== undefined)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** Nothing of ours is half as deep; the stack of a reader must not depend on the sender. */

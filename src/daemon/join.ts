@@ -258,7 +258,7 @@ async function withdraw(
 ): Promise<void> {
   const signal = AbortSignal.timeout(WITHDRAWAL_MS);
   try {
-    await replica.propose({ kind: 'member-remove', nodeId: identity.nodeId }, signal);
+    await replica.propose({ kind: 'member-remove', nodeId: identity.nodeId, keepsLease: false }, signal);
   } catch (error) {
     if (!(error instanceof TsflannelError)) throw error;
     workplace.start.log.warn('still-a-member', 'The cluster still lists this host.', { err: error });

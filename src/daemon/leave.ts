@@ -19,7 +19,10 @@ export async function leaveCluster(
   if (refusal !== null) throw new TsflannelError(refusal);
   const node = nodeRef(replica, sources.nodeId);
   const subnet = sources.dataPlane.snapshot?.own?.subnet ?? null;
-  const { result } = await replica.propose({ kind: 'member-remove', nodeId: sources.nodeId }, signal);
+  const { result } = await replica.propose(
+    { kind: 'member-remove', nodeId: sources.nodeId, keepsLease: false },
+    signal,
+  );
   // Of a repetition whose first answer was lost.
   const isGone = result.kind === 'refused' && result.refusal.code === 'not-a-member';
   if (result.kind === 'refused' && !isGone) throw new TsflannelError(result.refusal);

@@ -24,6 +24,8 @@ export function authorize(command: Command, sender: Sender): Refusal | null {
       return command.nodeId === sender.nodeId ? null : notYours(command.kind);
     case 'bootstrap':
     case 'join':
+    case 'rejoin':
+    case 'member-role':
     case 'token-create':
     case 'token-revoke':
     case 'reserve':

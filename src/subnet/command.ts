@@ -4,6 +4,7 @@
  * version or a field that this program does not know is not skipped, it stops the replica, because a replica that
  * skips what others apply is no replica any more.
  */
+import type { ReplicaId } from '../../raft/core/types.ts';
 import { COMMAND_BYTES_MAX, LEASES_MAX, PEERS_MAX, PREVIOUS_SUBNETS_MAX } from '../config/limits.ts';
 import { type NetworkConfig, networkConfigFromJson } from '../config/network-config.ts';
 import {
@@ -25,7 +26,14 @@ import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import type { ClusterTime, LeaseAttributes, NodeId } from './lease.ts';
 import { clusterTime, leaseAttributes, nodeId } from './lease-codec.ts';
-import { type MemberProfile, memberName, memberPort, memberProfile, readProfile } from './member.ts';
+import {
+  type MemberProfile,
+  memberName,
+  memberPort,
+  memberProfile,
+  readProfile,
+  replicaId,
+} from './member.ts';
 import { type TokenGrant, tokenGrant, tokenId } from './token.ts';
 
 /** Of the JSON form. A change that an older program would misread is a new version and a new feature level. */
@@ -63,10 +71,27 @@ export interface MemberUpdateCommand extends CommandBase {
   readonly port: number;
 }
 
-/** Takes its leases back as well. */
+/** A member whose disk is lost or damaged comes back as a new replica; node id, lease and wish stay. */
+export interface RejoinCommand extends CommandBase {
+  readonly kind: 'rejoin';
+  readonly requestId: string;
+  readonly nodeId: NodeId;
+  /** The one that it was. */
+  readonly retired: ReplicaId;
+}
+
+/** Whether a member is to vote. What it is to be is said here; when it comes about, the autopilot decides. */
+export interface MemberRoleCommand extends CommandBase {
+  readonly kind: 'member-role';
+  readonly nodeId: NodeId;
+  readonly wantsVoter: boolean;
+}
+
 export interface MemberRemoveCommand extends CommandBase {
   readonly kind: 'member-remove';
   readonly nodeId: NodeId;
+  /** Its lease stays, absent; else it is given back at once. */
+  readonly keepsLease: boolean;
 }
 
 export interface TokenCreateCommand extends CommandBase {
@@ -137,7 +162,9 @@ export interface SetConfigCommand extends CommandBase {
 export type Command =
   | BootstrapCommand
   | JoinCommand
+  | RejoinCommand
   | MemberUpdateCommand
+  | MemberRoleCommand
   | MemberRemoveCommand
   | TokenCreateCommand
   | TokenRevokeCommand
@@ -203,7 +230,9 @@ export const revision: Parser<number> = integer(1, Number.MAX_SAFE_INTEGER);
 const commandKind: Parser<CommandKind> = oneOf(
   'bootstrap',
   'join',
+  'rejoin',
   'member-update',
+  'member-role',
   'member-remove',
   'token-create',
   'token-revoke',
@@ -249,8 +278,28 @@ function readCommand(fields: Fields): Command {
         address: fields.get('address', ip),
         port: fields.get('port', memberPort),
       };
+    case 'rejoin':
+      return {
+        kind,
+        time,
+        requestId: fields.get('requestId', requestId),
+        nodeId: fields.get('nodeId', nodeId),
+        retired: fields.get('retired', replicaId),
+      };
+    case 'member-role':
+      return {
+        kind,
+        time,
+        nodeId: fields.get('nodeId', nodeId),
+        wantsVoter: fields.get('wantsVoter', boolean),
+      };
     case 'member-remove':
-      return { kind, time, nodeId: fields.get('nodeId', nodeId) };
+      return {
+        kind,
+        time,
+        nodeId: fields.get('nodeId', nodeId),
+        keepsLease: fields.get('keepsLease', boolean),
+      };
     case 'token-create':
       return { kind, time, token: fields.get('token', tokenGrant) };
     case 'token-revoke':
@@ -260,14 +309,19 @@ function readCommand(fields: Fields): Command {
   }
 }
 
-function readLeaseCommand(
-  kind: Exclude<
-    CommandKind,
-    'bootstrap' | 'join' | 'member-update' | 'member-remove' | 'token-create' | 'token-revoke'
-  >,
-  time: ClusterTime,
-  fields: Fields,
-): Command {
+type LeaseCommandKind = Exclude<
+  CommandKind,
+  | 'bootstrap'
+  | 'join'
+  | 'rejoin'
+  | 'member-update'
+  | 'member-role'
+  | 'member-remove'
+  | 'token-create'
+  | 'token-revoke'
+>;
+
+function readLeaseCommand(kind: LeaseCommandKind, time: ClusterTime, fields: Fields): Command {
   switch (kind) {
     case 'acquire':
       return {

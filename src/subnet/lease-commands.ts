@@ -39,7 +39,8 @@ export function acquire(state: ClusterState, command: AcquireCommand): Outcome {
   if (conflict !== null) return conflict;
   const range = ipv4Range(state.config);
   if (range === null) return notConfigured(state);
-  const allocation = allocate(state, { ...command, range, now: time });
+  const vacated = vacate(state, attributes);
+  const allocation = allocate(vacated, { ...command, range, now: time });
   if (allocation.kind === 'refused') return { state, result: refused(allocation.refusal) };
   const subnet = allocation.kind === 'free' ? allocation.subnet : allocation.lease.subnet;
   const lease: Lease = {
@@ -51,7 +52,7 @@ export function acquire(state: ClusterState, command: AcquireCommand): Outcome {
     expiresAt: addTime(time, LEASE_LIFETIME_MS),
   };
   const next: ClusterState = {
-    ...take(state, lease),
+    ...take(vacated, lease),
     answers: remember(state, { requestId, time, nodeId, replicaId: null, subnet }),
   };
   if (next.leases.size > LEASES_MAX) return tooManyLeases(state);
@@ -61,6 +62,7 @@ export function acquire(state: ClusterState, command: AcquireCommand): Outcome {
 
 /** A node that was absent is active again; one that is moving away stays so. */
 export function renew(state: ClusterState, { nodeId, subnet, time }: RenewCommand): Outcome {
+  if (!state.members.has(nodeId)) return notAMember(state, nodeId);
   const old = state.leases.get(subnet);
   if (old === undefined || old.nodeId !== nodeId) return notHeld(state, nodeId, subnet);
   const lease: Lease = {
@@ -74,6 +76,7 @@ export function renew(state: ClusterState, { nodeId, subnet, time }: RenewComman
 /** All leases of the node: peers send to one address, whichever subnet they mean. */
 export function updateAttributes(state: ClusterState, command: UpdateAttributesCommand): Outcome {
   const { nodeId, attributes } = command;
+  if (!state.members.has(nodeId)) return notAMember(state, nodeId);
   const own = ownLease(state, nodeId);
   if (own === undefined)
     return refuseWith(
@@ -85,11 +88,12 @@ export function updateAttributes(state: ClusterState, command: UpdateAttributesC
     );
   const conflict = attributesConflict(state, nodeId, attributes);
   if (conflict !== null) return conflict;
-  const leases = new Map(state.leases);
-  for (const lease of state.leases.values())
+  const vacated = vacate(state, attributes);
+  const leases = new Map(vacated.leases);
+  for (const lease of leases.values())
     if (lease.nodeId === nodeId) leases.set(lease.subnet, { ...lease, attributes });
   return {
-    state: { ...state, leases },
+    state: { ...vacated, leases },
     result: { kind: 'attributes-updated', lease: { ...own, attributes } },
   };
 }
@@ -111,6 +115,14 @@ export function giveBack(state: ClusterState, subnets: readonly Cidr[]): Cluster
     released.set(subnet, state.time);
   }
   return { ...state, leases, released: newest(released) };
+}
+
+/** Their host has been removed: they are kept for it, and routed, as those of any host that is absent. */
+export function abandon(state: ClusterState, held: readonly Lease[]): ClusterState {
+  const leases = new Map(state.leases);
+  for (const lease of held)
+    if (lease.state !== 'draining') leases.set(lease.subnet, { ...lease, state: 'absent' });
+  return { ...state, leases };
 }
 
 export function reserve(state: ClusterState, { subnet, nodeId }: ReserveCommand): Outcome {
@@ -221,7 +233,7 @@ function attributesConflict(
   { publicIp }: LeaseAttributes,
 ): Outcome | null {
   for (const lease of state.leases.values())
-    if (lease.nodeId !== nodeId && lease.attributes.publicIp === publicIp)
+    if (isInUse(state, lease) && lease.nodeId !== nodeId && lease.attributes.publicIp === publicIp)
       return refuseWith(
         state,
         'address-taken',
@@ -230,6 +242,21 @@ function attributesConflict(
         'Choose another interface or --public-ip, or remove the old member first.',
       );
   return null;
+}
+
+/** What is kept for a host that was removed goes when another host has its address. */
+function vacate(state: ClusterState, { publicIp }: LeaseAttributes): ClusterState {
+  const left = [...state.leases.values()].filter(
+    (lease) => !isInUse(state, lease) && lease.attributes.publicIp === publicIp,
+  );
+  return giveBack(
+    state,
+    left.map((lease) => lease.subnet),
+  );
+}
+
+function isInUse({ members }: ClusterState, lease: Lease): boolean {
+  return members.has(lease.nodeId);
 }
 
 function notHeld(state: ClusterState, nodeId: NodeId, subnet: Cidr): Outcome {

@@ -7,12 +7,14 @@ import type {
   BootstrapCommand,
   JoinCommand,
   MemberRemoveCommand,
+  MemberRoleCommand,
   MemberUpdateCommand,
+  RejoinCommand,
   TokenCreateCommand,
   TokenRevokeCommand,
 } from './command.ts';
 import { type CommandResult, refused } from './command-result.ts';
-import { giveBack } from './lease-commands.ts';
+import { abandon, giveBack } from './lease-commands.ts';
 import { type Member, type MemberProfile, nodeIdOf } from './member.ts';
 import { type ClusterState, FEATURE_LEVEL } from './state.ts';
 import { checkToken, type Token, tokenOf } from './token.ts';
@@ -94,6 +96,41 @@ export function join(state: ClusterState, command: JoinCommand): Outcome {
   return { state: next, result: joined(next, member) };
 }
 
+/** Whatever the old replica promised is retired with it: its disk is not to be believed any more. */
+export function rejoin(state: ClusterState, command: RejoinCommand): Outcome {
+  const { nodeId, requestId, retired, time } = command;
+  const old = state.members.get(nodeId);
+  if (old === undefined) return notAMember(state, nodeId);
+  const before = answerTo(state, requestId, nodeId);
+  if (before !== undefined && before.replicaId === old.replicaId)
+    return { state, result: joined(state, old) };
+  if (old.replicaId !== retired)
+    return refuseWith(
+      state,
+      'replaced-since',
+      EXIT.refused,
+      `Host ${old.name} has come back since as another replica, ${old.replicaId}; ${retired} is retired.`,
+      'This data directory is an old copy: use the newer one, or run "tsflannel down --purge" and join anew.',
+    );
+  const replicaId = state.nextReplicaId;
+  const member: Member = { ...old, replicaId, joinedAt: time };
+  const next: ClusterState = {
+    ...state,
+    nextReplicaId: toReplicaId(replicaId + 1),
+    members: new Map(state.members).set(nodeId, member),
+    answers: remember(state, { requestId, time, nodeId, replicaId, subnet: null }),
+  };
+  return { state: next, result: joined(next, member) };
+}
+
+export function setRole(state: ClusterState, { nodeId, wantsVoter }: MemberRoleCommand): Outcome {
+  const old = state.members.get(nodeId);
+  if (old === undefined) return notAMember(state, nodeId);
+  const member: Member = { ...old, wantsVoter };
+  const next = { ...state, members: new Map(state.members).set(nodeId, member) };
+  return { state: next, result: { kind: 'member-updated', member } };
+}
+
 export function updateMember(state: ClusterState, command: MemberUpdateCommand): Outcome {
   const { nodeId, name, address, port } = command;
   const old = state.members.get(nodeId);
@@ -105,7 +142,7 @@ export function updateMember(state: ClusterState, command: MemberUpdateCommand):
   return { state: next, result: { kind: 'member-updated', member } };
 }
 
-export function removeMember(state: ClusterState, { nodeId }: MemberRemoveCommand): Outcome {
+export function removeMember(state: ClusterState, { nodeId, keepsLease }: MemberRemoveCommand): Outcome {
   const member = state.members.get(nodeId);
   if (member === undefined) return notAMember(state, nodeId);
   if (state.members.size === 1)
@@ -118,9 +155,13 @@ export function removeMember(state: ClusterState, { nodeId }: MemberRemoveComman
     );
   const members = new Map(state.members);
   members.delete(nodeId);
-  const released = [...state.leases.values()]
-    .filter((lease) => lease.nodeId === nodeId)
-    .map((lease) => lease.subnet);
+  const held = [...state.leases.values()].filter((lease) => lease.nodeId === nodeId);
+  if (keepsLease)
+    return {
+      state: abandon({ ...state, members }, held),
+      result: { kind: 'member-removed', member, released: [] },
+    };
+  const released = held.map((lease) => lease.subnet);
   const next = giveBack({ ...state, members }, released);
   return { state: next, result: { kind: 'member-removed', member, released } };
 }

@@ -12,7 +12,7 @@ import { type CommandResult, refused } from './command-result.ts';
 import { type ClusterTime, toClusterTime } from './lease.ts';
 import * as leases from './lease-commands.ts';
 import * as members from './member-commands.ts';
-import { type ClusterState, decodeState, encodeState } from './state.ts';
+import { type ClusterState, decodeState, encodeStateInPieces } from './state.ts';
 import type { Outcome, Transition } from './transition.ts';
 
 export class SubnetStateMachine implements StateMachine<CommandResult> {
@@ -31,7 +31,7 @@ export class SubnetStateMachine implements StateMachine<CommandResult> {
   }
 
   snapshot(): Iterable<Uint8Array> {
-    return [encodeState(this.#state)];
+    return encodeStateInPieces(this.#state);
   }
 
   restore(data: Uint8Array): void {
@@ -53,6 +53,10 @@ function handle(state: ClusterState, command: Command): Outcome {
       return members.bootstrapAgain(state, command);
     case 'join':
       return members.join(state, command);
+    case 'rejoin':
+      return members.rejoin(state, command);
+    case 'member-role':
+      return members.setRole(state, command);
     case 'member-update':
       return members.updateMember(state, command);
     case 'member-remove':

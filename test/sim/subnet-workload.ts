@@ -188,7 +188,7 @@ function drawMembers(
     case 'member-update':
       return { kind, time, nodeId, name, address, port: random.integer(1, 9) };
     case 'member-remove':
-      return { kind, time, nodeId };
+      return { kind, time, nodeId, keepsLease: random.chance(0.5) };
     case 'token-create':
       return {
         kind,

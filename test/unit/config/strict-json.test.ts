@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   boolean,
   canonicalJson,
+  canonicalJsonPieces,
   cidr,
   DecodeError,
   integer,
@@ -89,5 +90,21 @@ describe('writing', () => {
     expect(() => canonicalJson(JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`))).toThrow(
       DecodeError,
     );
+  });
+});
+
+describe('the canonical text in pieces', () => {
+  const values = fc.jsonValue({ maxDepth: 4 }).map((value) => JSON.parse(JSON.stringify(value)));
+
+  it('is the same text, whatever the depth', () => {
+    fc.assert(
+      fc.property(values, fc.nat(5), (value, depth) => {
+        expect([...canonicalJsonPieces(value, depth)].join('')).toBe(canonicalJson(value));
+      }),
+    );
+    expect([...canonicalJsonPieces({ a: undefined, b: [] }, 2)].join('')).toBe('{"b":[]}');
+  });
+  it('has a piece for each value at that depth', () => {
+    expect([...canonicalJsonPieces([{ a: 1 }, [2]], 1)]).toEqual(['[', '{"a":1}', ',', '[2]', ']']);
   });
 });

@@ -1,5 +1,6 @@
 /** Random commands over a small world: few hosts, few subnets, few tokens, so that they meet each other often. */
 import fc from 'fast-check';
+import { toReplicaId } from '../../../raft/core/types.ts';
 import type { NetworkConfig } from '../../../src/config/network-config.ts';
 import { toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
@@ -72,6 +73,8 @@ const grantArb = fc
   )
   .map(([id, role, ttlMs]) => grant(id, { role, ttlMs, usesMax: ttlMs % 2 === 0 ? null : 1 }));
 
+const replica = fc.integer({ min: 1, max: 9 }).map(toReplicaId);
+
 /** Without its time: `steps` lets time pass between them. */
 const timeless: fc.Arbitrary<Command> = (() => {
   const time = fc.constant(toClusterTime(0));
@@ -135,7 +138,15 @@ const timeless: fc.Arbitrary<Command> = (() => {
         }),
       ),
     },
-    { weight: 1, arbitrary: fc.record({ kind: kind('member-remove'), time, nodeId }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: kind('member-remove'), time, nodeId, keepsLease: fc.boolean() }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ kind: kind('member-role'), time, nodeId, wantsVoter: fc.boolean() }),
+    },
+    { weight: 2, arbitrary: fc.record({ kind: kind('rejoin'), time, requestId, nodeId, retired: replica }) },
     { weight: 1, arbitrary: fc.record({ kind: kind('token-create'), time, token: grantArb }) },
     {
       weight: 1,
@@ -176,6 +187,10 @@ function aimed(state: ClusterState, one: Command, aim: number): Command {
   if (lease === undefined || aim >= 7) return one;
   const { subnet: held, nodeId: owner } = lease;
   if (one.kind === 'renew' || one.kind === 'release') return { ...one, subnet: held, nodeId: owner };
+  if (one.kind === 'rejoin') {
+    const retired = state.members.get(owner)?.replicaId;
+    return retired === undefined ? one : { ...one, nodeId: owner, retired };
+  }
   if (one.kind === 'mark-absent') return { ...one, subnets: [...one.subnets, held] };
   return one;
 }

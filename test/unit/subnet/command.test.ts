@@ -32,9 +32,9 @@ it('reads what it wrote', () => {
 it('has this form', () => {
   expect(
     new TextDecoder().decode(
-      encodeCommand({ kind: 'member-remove', time: toClusterTime(7), nodeId: node(1) }),
+      encodeCommand({ kind: 'member-remove', time: toClusterTime(7), nodeId: node(1), keepsLease: false }),
     ),
-  ).toBe(`{"kind":"member-remove","nodeId":"${node(1)}","time":7,"version":1}`);
+  ).toBe(`{"keepsLease":false,"kind":"member-remove","nodeId":"${node(1)}","time":7,"version":1}`);
 });
 
 it('takes the stamp of the leader', () => {

@@ -73,7 +73,8 @@ test('a host of the old epoch that joins gets a new replica id and keeps its lea
 test('a stranger gets a subnet that was never used', () => {
   const cluster = oldEpoch();
   const given = cluster.expect('acquired', acquireCommand(2, { requestId: 'again-2222' })).lease.subnet;
-  cluster.expect('member-removed', { kind: 'member-remove', time: cluster.state.time, nodeId: node(2) });
+  const removal = { kind: 'member-remove', time: cluster.state.time, nodeId: node(2) } as const;
+  cluster.expect('member-removed', { ...removal, keepsLease: false });
   const { state } = newEpoch(cluster.state, start);
   const joined = transition(state, joinCommand(9, { tokenId: 't2' }), 100);
   const { result } = transition(joined.state, acquireCommand(9), 101);

@@ -4,6 +4,7 @@ import { expect, it, vi } from 'vitest';
 import type { Command } from '../../../src/subnet/command.ts';
 import { decodeCommand, encodeCommand, UnknownCommandError } from '../../../src/subnet/command.ts';
 import { type CommandResult, decodeResult, encodeResult } from '../../../src/subnet/command-result.ts';
+import type { Lease } from '../../../src/subnet/lease.ts';
 import { type ClusterState, decodeState } from '../../../src/subnet/state.ts';
 import { SubnetStateMachine } from '../../../src/subnet/state-machine.ts';
 import { CONFIGS, command, steps } from './arbitraries.ts';
@@ -51,7 +52,10 @@ function checkState(state: ClusterState): void {
   must(new Set(standing.map((lease) => lease.nodeId)).size === standing.length, 'two leases of one node');
   for (const [subnet, lease] of state.leases) {
     must(lease.subnet === subnet, `${lease.subnet} stands under ${subnet}`);
-    must(state.members.has(lease.nodeId), `${subnet} belongs to no member`);
+    must(
+      state.members.has(lease.nodeId) || lease.state !== 'active',
+      `${subnet} is active and belongs to no member`,
+    );
   }
   const members = [...state.members.values()];
   for (const key of ['name', 'address', 'replicaId', 'nodeId'] as const)
@@ -66,20 +70,30 @@ function checkMoves(before: ClusterState, after: ClusterState, cause: Command, r
     if (now?.nodeId === old.nodeId) continue;
     const given =
       (cause.kind === 'release' && cause.nodeId === old.nodeId && cause.subnet === subnet) ||
-      (cause.kind === 'member-remove' && cause.nodeId === old.nodeId);
+      (cause.kind === 'member-remove' && cause.nodeId === old.nodeId && !cause.keepsLease);
+    const abandoned = !before.members.has(old.nodeId) && isAbandonedBy(cause, old, after);
     const reused =
       result.kind === 'acquired' &&
       result.reusedFrom === old.nodeId &&
       result.lease.subnet === subnet &&
       old.state === 'absent' &&
       old.expiresAt + 7 * DAY_MS <= after.time;
-    must(given || reused, `${subnet} left ${old.nodeId} by ${cause.kind}`);
+    must(given || reused || abandoned, `${subnet} left ${old.nodeId} by ${cause.kind}`);
   }
   for (const [subnet, now] of after.leases)
     if (!before.leases.has(subnet))
       must(cause.kind === 'acquire' && cause.nodeId === now.nodeId, `${subnet} appeared by ${cause.kind}`);
   for (const id of before.members.keys())
     must(cause.kind === 'member-remove' || after.members.has(id), `${id} vanished by ${cause.kind}`);
+}
+
+/** The lease of a removed host goes when another host has its address. */
+function isAbandonedBy(cause: Command, old: Lease, { leases }: ClusterState): boolean {
+  if (cause.kind !== 'acquire' && cause.kind !== 'update-attributes') return false;
+  const address = old.attributes.publicIp;
+  return [...leases.values()].some(
+    (lease) => lease.nodeId === cause.nodeId && lease.attributes.publicIp === address,
+  );
 }
 
 /** The kind of result, and the two rare things that the rules about leases are for. */

@@ -4,7 +4,7 @@ import { toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import { type Lease, toClusterTime } from '../../../src/subnet/lease.ts';
 import { view } from '../../../src/subnet/lease-view.ts';
-import { isRetired, memberByReplica } from '../../../src/subnet/state.ts';
+import { encodeState, isRetired, memberByReplica } from '../../../src/subnet/state.ts';
 import { secretMatches } from '../../../src/subnet/token.ts';
 import {
   acquireCommand,
@@ -163,7 +163,8 @@ describe('members and tokens', () => {
   it('removes a member with its lease, but not the last one', () => {
     const replica = cluster(2);
     const { lease } = replica.expect('acquired', acquireCommand(2));
-    const remove = (n: number) => ({ kind: 'member-remove', time: at(9), nodeId: node(n) }) as const;
+    const remove = (n: number) =>
+      ({ kind: 'member-remove', time: at(9), nodeId: node(n), keepsLease: false }) as const;
     expect(replica.expect('member-removed', remove(2))).toMatchObject({ released: [lease.subnet] });
     expect(replica.state.leases.size).toBe(0);
     expect(replica.state.released.get(lease.subnet)).toBe(9);
@@ -171,6 +172,76 @@ describe('members and tokens', () => {
     expect(replica.refused(remove(2))).toBe('not-a-member');
     expect(replica.refused(remove(1))).toBe('last-member');
     expect(replica.refused(acquireCommand(2, { requestId: 'acquire-later' }))).toBe('not-a-member');
+  });
+  it('may keep the lease of a removed member, absent', () => {
+    const replica = cluster(2);
+    const { lease } = replica.expect('acquired', acquireCommand(2, { time: at(5) }));
+    const removal = { kind: 'member-remove', time: at(9), nodeId: node(2), keepsLease: true } as const;
+    expect(replica.expect('member-removed', removal)).toMatchObject({ released: [] });
+    expect(replica.state.leases.get(lease.subnet)).toEqual({ ...lease, state: 'absent' });
+    const renewal = { kind: 'renew', time: at(10), nodeId: node(2), subnet: lease.subnet } as const;
+    expect(replica.refused(renewal)).toBe('not-a-member');
+  });
+  it('gives that lease to its host when it joins again, and to nobody else while there is another', () => {
+    const replica = cluster(2);
+    const { lease } = replica.expect('acquired', acquireCommand(2));
+    replica.apply({ kind: 'member-remove', time: at(9), nodeId: node(2), keepsLease: true });
+    replica.expect('joined', joinCommand(3, { requestId: 'join-3-again' }));
+    const other = replica.expect('acquired', acquireCommand(3, { previous: [lease.subnet] }));
+    expect(other.lease.subnet).not.toBe(lease.subnet);
+    replica.expect('joined', joinCommand(2, { requestId: 'join-2-again' }));
+    const again = replica.expect('acquired', acquireCommand(2, { requestId: 'acquire-2-again' }));
+    expect(again.lease).toMatchObject({ subnet: lease.subnet, state: 'active' });
+  });
+  it('gives that lease back when another host has its address', () => {
+    const replica = cluster(2);
+    const { lease } = replica.expect('acquired', acquireCommand(2));
+    replica.apply({ kind: 'member-remove', time: at(9), nodeId: node(2), keepsLease: true });
+    replica.expect('joined', joinCommand(3, { requestId: 'join-3-again' }));
+    replica.expect('acquired', acquireCommand(3, { attributes: attributes(2) }));
+    expect(replica.state.leases.has(lease.subnet)).toBe(false);
+    expect(replica.state.released.has(lease.subnet)).toBe(true);
+  });
+  it('brings a member back as a new replica, once a request, and only from the replica that it is', () => {
+    const replica = cluster(2);
+    const { lease } = replica.expect('acquired', acquireCommand(2));
+    const back = (retired: number, requestId: string) =>
+      ({
+        kind: 'rejoin',
+        time: at(7),
+        requestId,
+        nodeId: node(2),
+        retired: toReplicaId(retired),
+      }) as const;
+    const before = replica.state.members.get(node(2));
+    const { member } = replica.expect('joined', back(2, 'rejoin-once'));
+    expect(member).toEqual({ ...before, replicaId: 3, joinedAt: 7 });
+    expect(replica.state.leases.get(lease.subnet)).toEqual(lease);
+    expect(isRetired(replica.state, toReplicaId(2))).toBe(true);
+    expect(replica.expect('joined', back(2, 'rejoin-once')).member, 'the answer was lost').toEqual(member);
+    expect(replica.refused(back(2, 'rejoin-copy')), 'a copy of the old directory').toBe('replaced-since');
+    expect(replica.expect('joined', back(3, 'rejoin-twice')).member.replicaId).toBe(4);
+    expect(replica.refused(back(2, 'rejoin-once')), 'too late').toBe('replaced-since');
+    expect(replica.refused({ ...back(2, 'rejoin-once'), nodeId: node(9) })).toBe('not-a-member');
+  });
+  it('notes who is to vote', () => {
+    const replica = cluster(2);
+    const role = (wantsVoter: boolean) =>
+      ({ kind: 'member-role', time: at(3), nodeId: node(2), wantsVoter }) as const;
+    expect(replica.expect('member-updated', role(true)).member.wantsVoter).toBe(true);
+    expect(replica.expect('member-updated', role(false)).member.wantsVoter).toBe(false);
+    expect(replica.refused({ ...role(true), nodeId: node(9) })).toBe('not-a-member');
+  });
+  it('takes its snapshot in pieces, of the state as it was', () => {
+    const replica = cluster(200);
+    const { machine, state } = replica;
+    const pieces = machine.snapshot()[Symbol.iterator]();
+    const first: Uint8Array = pieces.next().value;
+    replica.expect('acquired', acquireCommand(2));
+    const rest = [...{ [Symbol.iterator]: () => pieces }];
+    expect(rest.length).toBeGreaterThan(2);
+    for (const piece of [first, ...rest]) expect(piece.length).toBeLessThan(20_000);
+    expect(Buffer.concat([first, ...rest])).toEqual(Buffer.from(encodeState(state)));
   });
   it('creates a token once', () => {
     const replica = cluster(1);
