@@ -116,7 +116,7 @@ async function enterNewerEpoch(
 ): Promise<Running<Ready>> {
   const accepts = (probe: ProbeAnswer): Refusal | null => {
     if (probe.clusterId !== clusterId) return inAnotherCluster(clusterId, options.dataDir).refusal;
-    return probe.epoch > epoch ? null : olderEpoch(probe.epoch, epoch);
+    return probe.epoch > epoch ? null : notNewer(probe.epoch, epoch);
   };
   try {
     return await rejoin(workplace, options, token, identity, accepts);
@@ -301,6 +301,20 @@ function identityMissing(dataDir: string): TsflannelError {
       `This host is a member of a cluster, and its identity is missing from ${dataDir}.`,
       'Restore identity.json from a backup, or run "tsflannel down --purge" and join as a new host.',
     ),
+  );
+}
+
+function notNewer(theirs: number, ours: number): Refusal {
+  return theirs < ours ? olderEpoch(theirs, ours) : twoRecoveries(ours);
+}
+
+/** Of one number and with two CAs: two survivors have been recovered, each on its own. */
+function twoRecoveries(epoch: number): Refusal {
+  return refuse(
+    'two-recoveries',
+    EXIT.conflict,
+    `The host that was asked and this host are both in epoch ${epoch} of this cluster, each recovered on its own.`,
+    'Choose which of them goes on, run "tsflannel recover" there once more, and join its newer epoch from the other.',
   );
 }
 

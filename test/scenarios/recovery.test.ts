@@ -52,6 +52,30 @@ const survey = (agent: Agent): Promise<Survey> => agent.json<Survey>([...RECOVER
 const epochOf = (agent: Agent): number =>
   JSON.parse(readFileSync(join(agent.dataDir, 'cluster.json'), 'utf8')).epoch;
 
+/** Ends the command for good right after the step-th change that it makes to files and directories. */
+function killedAt(lab: Lab, step: number): { readonly env: Readonly<Record<string, string>> } {
+  const preload = join(lab.directory, 'kill.cjs');
+  writeFileSync(
+    preload,
+    `const { promises } = require('node:fs');
+    let left = ${step};
+    const counted = (name, changes) => {
+      const original = promises[name];
+      promises[name] = (...args) => {
+        const outcome = original.apply(promises, args);
+        if (!changes(args) || --left !== 0) return outcome;
+        return outcome.finally(() => process.kill(process.pid, 'SIGKILL'));
+      };
+    };
+    if (process.argv[1].endsWith('main.js')) {
+      for (const name of ['mkdir', 'rename', 'rm', 'unlink']) counted(name, () => true);
+      counted('open', ([, flags]) => typeof flags === 'string' && flags !== 'r');
+      require('node:module').syncBuiltinESMExports();
+    }`,
+  );
+  return { env: { NODE_OPTIONS: `--require=${preload}` } };
+}
+
 describe('two of three voters are lost, a voter and a learner survive', () => {
   let hosts: Hosts;
   let a: Agent;
@@ -195,38 +219,41 @@ describe('only a learner survives', () => {
   let hosts: Hosts;
   let survivor: Agent;
   let lost: Agent;
+  let lab: Lab;
 
-  useLab(async (lab: Lab) => {
+  useLab(async (one: Lab) => {
+    lab = one;
     hosts = await fourHosts(lab);
     const cluster = await startCluster([hosts.a, hosts.b]);
     lost = cluster.agent('a');
     survivor = cluster.agent('b');
   });
 
-  test('it recovers, whenever an attempt is killed, and the old state is there until then', async () => {
-    const { subnet } = survivor;
+  test('an attempt that is killed at any step leaves one whole epoch, and the same command begins the next', async () => {
     await lost.kill();
     await survivor.kill();
     const copy = `${survivor.dataDir}.copy`;
-    const moments: number[] = [];
-    for (const moment of [80, 140, 180, 220, 260, 300, 350, 400, 500]) {
+    const epochs: number[] = [];
+    for (let step = 1; ; step++) {
       cpSync(survivor.dataDir, copy, { recursive: true });
-      survivor.start([...RECOVER, '--yes', '--json']);
-      await delay(moment);
-      await survivor.kill();
+      const { code } = await survivor.cli([...RECOVER, '--yes'], killedAt(lab, step));
       const epoch = epochOf(survivor);
-      moments.push(epoch);
-      // Whichever epoch it is in by now, it is whole.
-      expect([moment, await survey(survivor)]).toMatchObject([
-        moment,
-        { epoch, role: epoch === 1 ? 'learner' : 'voter' },
-      ]);
-      expect([moment, (await recover(survivor)).epoch]).toEqual([moment, epoch + 1]);
+      epochs.push(epoch);
+      expect([step, (await recover(survivor)).epoch]).toEqual([step, epoch + 1]);
       rmSync(survivor.dataDir, { recursive: true });
       renameSync(copy, survivor.dataDir);
+      if (code === 0) break;
+      expect([step, code]).toEqual([step, null]);
     }
-    expect(moments).toContain(1);
-    // What an attempt has left beside is made anew.
+    // Once it has come, the new epoch is there to stay.
+    expect(epochs).toEqual([...epochs].sort());
+    expect(epochs.filter((epoch) => epoch === 1).length).toBeGreaterThan(5);
+    expect(epochs.filter((epoch) => epoch === 2).length).toBeGreaterThan(1);
+    expect(await survey(survivor)).toMatchObject({ epoch: 1, role: 'learner', leases: [{}, {}] });
+  });
+
+  test('it recovers beside whatever an attempt has left, and keeps its subnet', async () => {
+    const { subnet } = survivor;
     mkdirSync(join(survivor.dataDir, 'raft-2'));
     for (const name of ['raft-2/CURRENT', 'raft-2.replica', 'ca-2.key'])
       writeFileSync(join(survivor.dataDir, name), 'half of it');
