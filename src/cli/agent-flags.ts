@@ -53,7 +53,7 @@ export async function givenAgentOptions(given: Given): Promise<RawAgentOptions> 
     if (texts !== undefined) flags[name] = texts;
   }
   const { resolveAgentOptions } = await import('../config/agent-options.ts');
-  const result = resolveAgentOptions({ flags, environment: {}, stored: {}, hostName: hostname() });
+  const result = resolveAgentOptions({ flags, stored: {}, hostName: hostname() });
   if (!result.ok) throw new TsflannelError(result.refusal);
   return flags;
 }

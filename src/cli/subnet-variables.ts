@@ -25,7 +25,7 @@ export async function readSubnetVariables(context: Context): Promise<SubnetVaria
 
 async function storedPath(dataDir: string): Promise<string> {
   const stored = await readAgentOptions(join(dataDir, 'agent.json')).catch(ignoreForbidden);
-  const result = resolveAgentOptions({ flags: {}, environment: {}, stored, hostName: hostname() });
+  const result = resolveAgentOptions({ flags: {}, stored, hostName: hostname() });
   if (!result.ok) throw new TsflannelError(result.refusal);
   return result.options.subnetFile;
 }

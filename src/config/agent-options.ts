@@ -1,7 +1,7 @@
 /**
- * The options of an agent: how they are named, read, checked and stored. A flag wins over the environment, that over
- * what was stored at `init` or `join`, that over the default. What was given is stored; defaults are not, so that they
- * may follow the program and the host. Pure but for the last two functions, which read and write agent.json.
+ * The options of an agent: how they are named, read, checked and stored. What is given, by a flag or its environment
+ * variable, wins over what was stored at `init` or `join`, that over the default. What was given is stored; defaults are
+ * not, so that they may follow the program and the host. Pure but for the last two functions, which read and write agent.json.
  */
 import { isAbsolute } from 'node:path';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
@@ -67,8 +67,8 @@ export type AgentOptionName = (typeof AGENT_OPTION_NAMES)[number];
 export type RawAgentOptions = Partial<Readonly<Record<AgentOptionName, readonly string[]>>>;
 
 export interface AgentOptionSources {
+  /** Flags, or their environment variables. */
   readonly flags: RawAgentOptions;
-  readonly environment: RawAgentOptions;
   readonly stored: RawAgentOptions;
   /** For --name. */
   readonly hostName: string;
@@ -83,25 +83,14 @@ export type AgentOptionsResult =
     }
   | { readonly ok: false; readonly refusal: Refusal };
 
-/** `TSFLANNEL_SUBNET_FILE` and so on. A repeatable option takes one value from the environment, as flannel's do. */
-export function agentOptionsFromEnvironment(
-  env: Readonly<Record<string, string | undefined>>,
-): RawAgentOptions {
-  const raw: Partial<Record<AgentOptionName, readonly string[]>> = {};
-  for (const name of AGENT_OPTION_NAMES) {
-    const value = env[environmentName(name)];
-    if (value !== undefined) raw[name] = [value];
-  }
-  return raw;
-}
-
+/** `TSFLANNEL_SUBNET_FILE` and so on. */
 export function environmentName(option: string): string {
   return `TSFLANNEL_${option.toUpperCase().replaceAll('-', '_')}`;
 }
 
 /** The options in force, or the first that is wrong. */
 export function resolveAgentOptions(sources: AgentOptionSources): AgentOptionsResult {
-  const given: RawAgentOptions = { ...sources.stored, ...sources.environment, ...sources.flags };
+  const given: RawAgentOptions = { ...sources.stored, ...sources.flags };
   try {
     return { ok: true, options: readOptions(given, sources.hostName), given };
   } catch (error) {

@@ -89,7 +89,7 @@ function notRemoved({ op, text }: OpFailure): Refusal {
 
 async function removeSubnetFile(dataDir: string): Promise<readonly string[]> {
   const stored = await readAgentOptions(dataFiles(dataDir).options);
-  const resolved = resolveAgentOptions({ flags: {}, environment: {}, stored, hostName: hostname() });
+  const resolved = resolveAgentOptions({ flags: {}, stored, hostName: hostname() });
   if (!resolved.ok) throw new TsflannelError(resolved.refusal);
   const { subnetFile } = resolved.options;
   if ((await readSubnetFile(subnetFile)) === undefined) return [];

@@ -78,7 +78,7 @@ async function equip(
   const files = dataFiles(dataDir);
   const path = files.options;
   const stored = await readAgentOptions(path);
-  const resolved = resolveAgentOptions({ flags: start.given, environment: {}, stored, hostName: hostname() });
+  const resolved = resolveAgentOptions({ flags: start.given, stored, hostName: hostname() });
   if (!resolved.ok) throw new TsflannelError(resolved.refusal);
   const { options, given } = resolved;
   const watcher = await HostWatcher.start({ kernel, agent: options, ...wish, log });

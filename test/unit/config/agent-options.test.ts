@@ -6,7 +6,6 @@ import { describe, expect, it } from 'vitest';
 import {
   AGENT_OPTION_NAMES,
   type AgentOptions,
-  agentOptionsFromEnvironment,
   environmentName,
   formatAgentOptions,
   parseAgentOptions,
@@ -16,8 +15,8 @@ import {
   writeAgentOptions,
 } from '../../../src/config/agent-options.ts';
 
-function resolve(flags: RawAgentOptions, environment: RawAgentOptions = {}, stored: RawAgentOptions = {}) {
-  return resolveAgentOptions({ flags, environment, stored, hostName: 'host-a' });
+function resolve(flags: RawAgentOptions, stored: RawAgentOptions = {}) {
+  return resolveAgentOptions({ flags, stored, hostName: 'host-a' });
 }
 
 function options(...sources: Parameters<typeof resolve>): AgentOptions {
@@ -94,18 +93,16 @@ it('reads every option', () => {
   });
 });
 
-it('lets a flag win over the environment, that over what is stored, that over the default', () => {
+it('lets what is given win over what is stored, that over the default', () => {
   const stored = { port: ['1'], name: ['stored'], 'healthz-port': ['1'] };
-  const environment = agentOptionsFromEnvironment({ TSFLANNEL_PORT: '2', TSFLANNEL_NAME: 'env', OTHER: 'x' });
-  expect(environment).toEqual({ port: ['2'], name: ['env'] });
-  const result = resolve({ port: ['3'] }, environment, stored);
-  expect(result).toMatchObject({ ok: true, options: { port: 3, name: 'env', healthzPort: 1, iface: [] } });
-  expect(result).toMatchObject({ given: { port: ['3'], name: ['env'], 'healthz-port': ['1'] } });
+  const result = resolve({ port: ['3'], name: ['given'] }, stored);
+  expect(result).toMatchObject({ ok: true, options: { port: 3, name: 'given', healthzPort: 1, iface: [] } });
+  expect(result).toMatchObject({ given: { port: ['3'], name: ['given'], 'healthz-port': ['1'] } });
   expect(environmentName('subnet-lease-renew-margin')).toBe('TSFLANNEL_SUBNET_LEASE_RENEW_MARGIN');
 });
 
 it('takes an empty text for "not given", and the last of two', () => {
-  expect(options({ 'public-ip': [''], iface: [''] }, {}, {})).toMatchObject({ publicIp: null, iface: [] });
+  expect(options({ 'public-ip': [''], iface: [''] })).toMatchObject({ publicIp: null, iface: [] });
   expect(options({ port: ['1', '2'] }).port).toBe(2);
 });
 
