@@ -4,6 +4,7 @@
  * (run.ts). Every event is a line of the trace; the hash over all lines names the run.
  */
 import { createHash } from 'node:crypto';
+import type { ReadOutcome } from '../core/effects.ts';
 import type { Message } from '../core/messages.ts';
 import type { RaftOptions } from '../core/options.ts';
 import {
@@ -50,6 +51,8 @@ export class SimulatedCluster {
   readonly checker: Checker = new Checker();
   readonly network: SimulatedNetwork;
   readonly replicas: Map<ReplicaId, SimulatedReplica> = new Map();
+  /** What became of a read; when it is confirmed, the state machine holds everything that it must show. */
+  onRead: (id: ReplicaId, outcome: ReadOutcome) => void = () => {};
   readonly #parameters: ClusterParameters;
   readonly #hooks: ClusterHooks;
   readonly #random: Random;
@@ -153,6 +156,7 @@ export class SimulatedCluster {
       checker: this.checker,
       tampering: this.#hooks.tampering,
       send: (message) => this.network.send(message),
+      onRead: (outcome) => this.onRead(id, outcome),
       trace: (line) => this.trace(line),
     });
     this.replicas.set(id, replica);

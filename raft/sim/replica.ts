@@ -3,7 +3,7 @@
  * with effects. It can crash at any moment, be paused like a stopped process whose socket buffer fills meanwhile, and lose
  * its disk for good. Reports every step to the checker before anything of it leaves.
  */
-import type { Effects, Persist } from '../core/effects.ts';
+import type { Effects, Persist, ReadOutcome } from '../core/effects.ts';
 import type { Message } from '../core/messages.ts';
 import type { RaftOptions } from '../core/options.ts';
 import {
@@ -68,6 +68,7 @@ export interface ReplicaParts {
   readonly checker: Checker;
   readonly tampering: Tampering;
   readonly send: (message: Message) => void;
+  readonly onRead: (outcome: ReadOutcome) => void;
   readonly trace: (line: string) => void;
 }
 
@@ -275,7 +276,7 @@ export class SimulatedReplica {
       if (effects.persist !== null) this.#write(life, effects.persist);
       if (effects.restore !== null) this.#restore(life, effects.restore);
       this.#apply(life, effects);
-      for (const outcome of effects.reads) checker.read(id, outcome);
+      for (const outcome of effects.reads) this.#answerRead(outcome);
       checker.settled(id);
       const quiet =
         effects.send.length === 0 &&
@@ -356,6 +357,11 @@ export class SimulatedReplica {
         alive.core.compact(snapshot);
       });
     });
+  }
+
+  #answerRead(outcome: ReadOutcome): void {
+    this.#parts.checker.read(this.id, outcome);
+    this.#parts.onRead(outcome);
   }
 
   #send(message: Message): void {

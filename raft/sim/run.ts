@@ -25,6 +25,8 @@ export interface SimulationOptions {
   readonly machine?: (process: SimulatedProcess) => StateMachine<unknown>;
   /** A command; `count` is how many were made before, `machine` that of the replica it is for. */
   readonly command?: (random: Random, count: number, machine: StateMachine<unknown>) => Uint8Array;
+  /** Called once, before the first event, with what it may draw from: clients of one's own, say. */
+  readonly actors?: (cluster: SimulatedCluster, random: Random) => void;
   readonly onTrace?: (line: string) => void;
   /** For checking the checker. */
   readonly tampering?: Tampering;
@@ -77,6 +79,7 @@ class Simulation {
     this.#cluster = new SimulatedCluster(this.#swarm.cluster, hooks, random.fork());
     this.#nemesis = new Nemesis(this.#cluster, this.#swarm, random.fork());
     this.#client = random.fork();
+    options.actors?.(this.#cluster, random.fork());
   }
 
   run(): SimulationResult {

@@ -1,0 +1,60 @@
+/** What clients of simulated clusters see, under every fault that the simulator knows. */
+import { expect, it } from 'vitest';
+import type { SimulatedCluster } from '../../raft/sim/cluster.ts';
+import { keyValueModel } from '../../raft/sim/key-value-model.ts';
+import { checkLinearizable, type Verdict } from '../../raft/sim/linearize.ts';
+import { simulate, TICK_MS, type Violation } from '../../raft/sim/run.ts';
+import { encodeOp } from './key-value-machine.ts';
+import { type Reading, ServingMachine, SimulatedClients } from './simulated-clients.ts';
+
+const HISTORIES = 500;
+const TICKS = 500;
+const CLIENTS = 4;
+
+interface Outcome {
+  readonly violation: Violation | null;
+  readonly verdict: Verdict;
+  readonly answered: number;
+}
+
+function run(seed: number, reading: Reading): Outcome {
+  let clients: SimulatedClients | undefined;
+  let cluster: SimulatedCluster | undefined;
+  const { violation } = simulate({
+    seed,
+    ticks: TICKS,
+    machine: () => new ServingMachine(),
+    // Not a key that the clients know: these writes are in nobody's history.
+    command: (_, count) => encodeOp({ kind: 'put', key: 'simulation', value: count }),
+    actors: (simulated, random) => {
+      cluster = simulated;
+      clients = new SimulatedClients(simulated, random, reading);
+      clients.start(CLIENTS, TICKS * TICK_MS);
+    },
+  });
+  const machine = cluster?.leader?.machine;
+  if (clients === undefined || !(machine instanceof ServingMachine)) throw new Error('no leader in the end');
+  clients.readAll(machine);
+  const { history } = clients;
+  const answered = history.filter(({ returned }) => returned !== null).length;
+  return { violation, verdict: checkLinearizable(keyValueModel, history), answered };
+}
+
+it(`${HISTORIES} histories are linearizable`, () => {
+  let answered = 0;
+  for (let seed = 1; seed <= HISTORIES; seed++) {
+    const outcome = run(seed, 'read-index');
+    expect(outcome, `seed ${seed}`).toMatchObject({ violation: null, verdict: { kind: 'linearizable' } });
+    answered += outcome.answered;
+  }
+  expect(answered).toBeGreaterThan(200 * HISTORIES);
+});
+
+it('catches leaders that answer reads without asking whether they still lead', () => {
+  for (let seed = 1; seed <= HISTORIES; seed++) {
+    const { violation, verdict } = run(seed, 'local');
+    expect(violation, `seed ${seed}`).toBeNull();
+    if (verdict.kind === 'not-linearizable') return;
+  }
+  expect.unreachable();
+});
