@@ -35,7 +35,7 @@ export { MemoryStorage } from './storage/memory.ts';
 export { type RaftStorage, type Recovered, StorageDamagedError } from './storage/storage.ts';
 export type { TlsIdentity, TransportLog } from './transport/acceptor.ts';
 export { type AnonymousOptions, type AnonymousSession, connectAnonymous } from './transport/anonymous.ts';
-export { TransportError, type TransportErrorCode } from './transport/errors.ts';
+export { RolledBackError, TransportError, type TransportErrorCode } from './transport/errors.ts';
 export { MemoryNetwork } from './transport/memory.ts';
 export { type PeerStatus, PeerTransport, type PeerTransportOptions } from './transport/peer-transport.ts';
 export type { Caller } from './transport/session.ts';

@@ -73,6 +73,8 @@ export const ANONYMOUS_IDLE_MS = 30_000;
 /** Requests of one caller that are being answered. Above it they fail. */
 export const ANONYMOUS_REQUESTS_MAX = 4;
 export const MEMBER_REQUESTS_MAX = 1_024;
+/** How far peers were seen is reported at most this often: each report is a write. */
+export const SEEN_MS = 1_000;
 /** Bytes waiting in one session for a slow reader. Above it Raft messages are dropped and requests fail. */
 export const SESSION_QUEUE_BYTES_MAX: number = 4 << 20;
 /** The same for what is sent in pieces. The window of a snapshot fits, and once more what is sent again. */

@@ -14,7 +14,7 @@ import { type RaftOptions, raftOptions } from '../core/options.ts';
 import { type Membership, RaftCore, type RaftStatus } from '../core/raft.ts';
 import type { Configuration, Entry, HardState, LogIndex, ReplicaId, SnapshotMeta } from '../core/types.ts';
 import { COMMIT_HINT_MS } from '../limits.ts';
-import type { PersistBatch, RaftStorage, Recovered } from '../storage/storage.ts';
+import type { PeerPositions, PersistBatch, RaftStorage, Recovered } from '../storage/storage.ts';
 import type { Transport } from '../transport/transport.ts';
 import { DeadlineTimer, monotonicMs } from './clock.ts';
 import { takeGroup } from './group-commit.ts';
@@ -78,6 +78,8 @@ export class RaftNode<Result> implements AsyncDisposable {
   #waiting: Persist[] = [];
   /** The write that is under way; it never rejects. */
   #writing: Promise<void> | null = null;
+  /** The last time that peers' positions were written; it never rejects. */
+  #remembering: Promise<void> | null = null;
   /** Of the last write. */
   #written: HardState;
   #hintTimer: NodeJS.Timeout | null = null;
@@ -91,9 +93,17 @@ export class RaftNode<Result> implements AsyncDisposable {
    * committed: when it resolves, that state is there, with or without a quorum.
    */
   static async start<Result>(options: RaftNodeOptions<Result>): Promise<RaftNode<Result>> {
-    const node = new RaftNode(options, await options.storage.load());
-    options.transport.onMessage = (message) => node.#receive(message);
-    options.transport.onReachable = (peer) => node.#input(() => node.#core.reachable(peer, monotonicMs()));
+    const { storage, transport } = options;
+    const recovered = await storage.load();
+    const node = new RaftNode(options, recovered);
+    transport.onMessage = (message) => node.#receive(message);
+    transport.onReachable = (peer) => node.#input(() => node.#core.reachable(peer, monotonicMs()));
+    transport.position = () => storage.position;
+    transport.recall(recovered.seen);
+    transport.onSeen = (seen) => {
+      node.#remembering = node.#remember(seen);
+    };
+    transport.onRolledBack = (error) => node.#fail(error);
     node.#drain();
     return node;
   }
@@ -170,6 +180,7 @@ export class RaftNode<Result> implements AsyncDisposable {
     this.#stop();
     await this.#writing;
     await this.#snapshotting;
+    await this.#remembering;
     if (this.#isIdle && !this.#hasFailed && this.#isHintDue) await this.#persist(this.#hint(), []);
   }
 
@@ -240,6 +251,16 @@ export class RaftNode<Result> implements AsyncDisposable {
       return;
     }
     this.#writing = this.#persist(batch, members);
+  }
+
+  /** Apart from the writes of Raft: nothing waits for it. */
+  async #remember(seen: PeerPositions): Promise<void> {
+    if (this.#isStopped) return;
+    try {
+      await this.#options.storage.remember(seen);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   async #persist(batch: PersistBatch, members: readonly Persist[]): Promise<void> {

@@ -79,7 +79,7 @@ export class MemoryStorage implements RaftStorage, StoredLog {
   reopened(): MemoryStorage {
     const storage = new MemoryStorage({ hardState: this.#hardState, snapshot: this.#snapshot, entries: [] });
     storage.#base = this.#base;
-    storage.#entries = this.#entries;
+    storage.#entries = [...this.#entries];
     storage.#writeSequence = this.#writeSequence;
     storage.#seen = this.#seen;
     storage.#damage = this.#damage;

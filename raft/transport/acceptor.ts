@@ -10,8 +10,10 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { ReplicaId } from '../core/types.ts';
 import { ANONYMOUS_FRAME_BYTES_MAX, HANDSHAKE_TIMEOUT_MS, UNPROVEN_CONNECTIONS_MAX } from '../limits.ts';
 import { DecodeError } from '../storage/bytes.ts';
-import { decodeHello, encodeHello, FRAME, type Hello, REFUSAL } from './frame.ts';
+import type { PeerPositions } from '../storage/storage.ts';
+import { decodeHello, encodeHello, encodeRefusal, FRAME, type Hello, type Refusal } from './frame.ts';
 import { FrameStream } from './stream.ts';
+import { describeRollback, isBehind } from './witness.ts';
 
 /** PEM. `cert` is the leaf followed by the CA certificate, so that a joiner can recognise the CA. */
 export interface TlsIdentity {
@@ -24,7 +26,9 @@ export interface TlsIdentity {
 export type TransportLog = (event: string, fields: Readonly<Record<string, unknown>>) => void;
 
 export interface AcceptorOptions {
-  readonly hello: Hello;
+  readonly hello: () => Hello;
+  /** How far peers were seen until now. */
+  readonly seen: () => PeerPositions;
   readonly tls: TlsIdentity;
   readonly authenticate: (certificate: X509Certificate, claimed: ReplicaId) => boolean;
   /** Takes the stream over, after our hello has left. `replica` is null for an anonymous caller. */
@@ -36,11 +40,17 @@ export interface AcceptorOptions {
   readonly log: TransportLog;
 }
 
+interface Unproven {
+  readonly socket: Socket;
+  /** As of before the TLS handshake, and so before the hello was written. */
+  readonly seen: PeerPositions;
+}
+
 export class Acceptor {
   readonly #options: AcceptorOptions;
   readonly #server: Server;
-  /** Sockets before the hello, by where they come from, oldest first. */
-  readonly #unproven = new Map<string, Socket>();
+  /** Before the hello, by where they come from, oldest first. */
+  readonly #unproven = new Map<string, Unproven>();
 
   constructor(options: AcceptorOptions) {
     this.#options = options;
@@ -75,25 +85,30 @@ export class Acceptor {
 
   /** Streams that were handed on are not its business any more. */
   close(): Promise<void> {
-    for (const socket of this.#unproven.values()) socket.destroy();
+    for (const { socket } of this.#unproven.values()) socket.destroy();
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
   #admit(socket: Socket): void {
     const from = addressOf(socket);
     const [oldest] = this.#unproven.values();
-    if (this.#unproven.size >= UNPROVEN_CONNECTIONS_MAX) oldest?.destroy();
-    this.#unproven.set(from, socket);
-    socket.once('close', () => this.#release(from, socket));
+    if (this.#unproven.size >= UNPROVEN_CONNECTIONS_MAX) oldest?.socket.destroy();
+    const unproven = { socket, seen: this.#options.seen() };
+    this.#unproven.set(from, unproven);
+    socket.once('close', () => this.#release(from, unproven));
   }
 
-  #release(from: string, socket: Socket | undefined): void {
-    if (socket !== undefined && this.#unproven.get(from) === socket) this.#unproven.delete(from);
+  #release(from: string, unproven: Unproven): void {
+    if (this.#unproven.get(from) === unproven) this.#unproven.delete(from);
   }
 
   #greet(socket: TLSSocket): void {
     const from = addressOf(socket);
-    const raw = this.#unproven.get(from);
+    const unproven = this.#unproven.get(from);
+    if (unproven === undefined) {
+      socket.destroy();
+      return;
+    }
     const stream = new FrameStream(socket, ANONYMOUS_FRAME_BYTES_MAX);
     const timer = setTimeout(() => stream.destroy(null), HANDSHAKE_TIMEOUT_MS);
     stream.onClose = () => clearTimeout(timer);
@@ -101,27 +116,39 @@ export class Acceptor {
       if (type !== FRAME.hello) throw new DecodeError(`frame type ${type} before the hello`);
       const hello = decodeHello(body);
       const certificate = socket.getPeerX509Certificate() ?? null;
-      const refusal = this.#judge(hello, certificate);
+      const refusal = this.#judge(hello, certificate, unproven.seen);
       if (refusal === null) {
         clearTimeout(timer);
-        this.#release(from, raw);
-        stream.write(FRAME.hello, encodeHello(this.#options.hello));
+        this.#release(from, unproven);
+        stream.write(FRAME.hello, encodeHello(this.#options.hello()));
         this.#options.open(stream, hello.replica, certificate);
         return;
       }
-      this.#options.log('session-refused', { from, claimed: hello.replica, reason: refusal });
-      stream.write(FRAME.refused, Uint8Array.of(REFUSAL[refusal]));
+      this.#options.log('session-refused', { from, claimed: hello.replica, ...explain(hello, refusal) });
+      stream.write(FRAME.refused, encodeRefusal(refusal));
       stream.onFrame = () => undefined;
       stream.end();
     };
   }
 
-  #judge(hello: Hello, certificate: X509Certificate | null): keyof typeof REFUSAL | null {
-    if (hello.replica === null) return null;
-    if (!timingSafeEqual(hello.contextHash, this.#options.hello.contextHash)) return 'context';
-    if (certificate === null || hello.replica === this.#options.hello.replica) return 'identity';
-    return this.#options.authenticate(certificate, hello.replica) ? null : 'identity';
+  #judge(hello: Hello, certificate: X509Certificate | null, seen: PeerPositions): Refusal | null {
+    const { replica } = hello;
+    const own = this.#options.hello();
+    if (replica === null) return null;
+    if (!timingSafeEqual(hello.contextHash, own.contextHash)) return { reason: 'context' };
+    if (certificate === null || replica === own.replica) return { reason: 'identity' };
+    if (!this.#options.authenticate(certificate, replica)) return { reason: 'identity' };
+    const before = seen.get(replica);
+    return before !== undefined && isBehind(hello.position, before)
+      ? { reason: 'rolled-back', seen: before }
+      : null;
   }
+}
+
+function explain({ replica, position }: Hello, refusal: Refusal): Readonly<Record<string, unknown>> {
+  const { reason } = refusal;
+  if (reason !== 'rolled-back' || replica === null) return { reason };
+  return { reason, detail: describeRollback(replica, position, refusal.seen) };
 }
 
 /** What the hello says of the cluster: enough to tell two clusters apart, and nothing about either. */

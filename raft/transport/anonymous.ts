@@ -8,6 +8,7 @@ import { dial } from './dial.ts';
 import { CONTEXT_HASH_BYTES } from './frame.ts';
 import { Session } from './session.ts';
 import type { Endpoint } from './transport.ts';
+import { NO_POSITION } from './witness.ts';
 
 export interface AnonymousOptions {
   /**
@@ -38,7 +39,7 @@ export async function connectAnonymous(
     endpoint,
     secureContext: createSecureContext({ minVersion: 'TLSv1.3' }),
     localAddress: options.localAddress,
-    hello: { replica: null, contextHash: new Uint8Array(CONTEXT_HASH_BYTES) },
+    hello: { replica: null, contextHash: new Uint8Array(CONTEXT_HASH_BYTES), position: NO_POSITION },
     trust: (leaf) => options.verify(leaf, issuerOf(leaf)),
     open: (stream) =>
       new Session(stream, {
@@ -46,6 +47,8 @@ export async function connectAnonymous(
         certificate: null,
         dialled: true,
         onMessage: () => undefined,
+        writeSequence: () => 0,
+        onSeen: () => undefined,
         onRequest: () => Promise.reject(new Error('a joiner answers no requests')),
       }),
     signal: options.signal,

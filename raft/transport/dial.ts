@@ -9,7 +9,15 @@ import { connect, type SecureContext, type TLSSocket } from 'node:tls';
 import { HANDSHAKE_TIMEOUT_MS, MAX_FRAME_BYTES } from '../limits.ts';
 import { DecodeError } from '../storage/bytes.ts';
 import { TransportError, type TransportErrorCode } from './errors.ts';
-import { decodeHello, describeRefusal, encodeHello, FRAME, type Hello } from './frame.ts';
+import {
+  decodeHello,
+  decodeRefusal,
+  describeRefusal,
+  encodeHello,
+  FRAME,
+  type Hello,
+  type Refusal,
+} from './frame.ts';
 import { FrameStream } from './stream.ts';
 import type { Endpoint } from './transport.ts';
 
@@ -21,8 +29,10 @@ export interface DialOptions<T> {
   readonly hello: Hello;
   /** Before anything is sent: is the other side who it must be? */
   readonly trust: (certificate: X509Certificate) => boolean;
-  /** Takes the stream over. Throws DecodeError when the other side's hello is not the one expected. */
+  /** Takes the stream over. Throws DecodeError or TransportError when the other side's hello is not good. */
   readonly open: (stream: FrameStream, hello: Hello, certificate: X509Certificate) => T;
+  /** The other side is who it must be and wants nothing of us. */
+  readonly onRefusal?: (refusal: Refusal) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -54,11 +64,13 @@ export function dial<T>(options: DialOptions<T>): Promise<T> {
     signal?.addEventListener('abort', abort, { once: true });
     stream.onClose = (error) => fail('unreachable', 'the connection failed', error);
     stream.onFrame = (type, body) => {
-      if (type === FRAME.refused) {
-        fail('untrusted', describeRefusal(body));
-        return;
-      }
       try {
+        if (type === FRAME.refused && certificate !== undefined) {
+          const refusal = decodeRefusal(body);
+          fail('untrusted', describeRefusal(refusal));
+          if (refusal !== null) options.onRefusal?.(refusal);
+          return;
+        }
         if (type !== FRAME.hello) throw new DecodeError(`frame type ${type} before the hello`);
         if (certificate === undefined) throw new DecodeError('a hello before ours');
         const opened = options.open(stream, decodeHello(body), certificate);
@@ -66,7 +78,8 @@ export function dial<T>(options: DialOptions<T>): Promise<T> {
         resolve(opened);
       } catch (error) {
         if (!(error instanceof DecodeError || error instanceof TransportError)) throw error;
-        fail('untrusted', 'its hello is not the one expected', error);
+        const isJudged = error instanceof TransportError;
+        fail('untrusted', isJudged ? error.message : 'its hello is not the one expected', error);
       }
     };
     // Node hands a server's certificate out once: the second call finds none.

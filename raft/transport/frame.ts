@@ -2,8 +2,9 @@
  * What goes over a stream, as bytes: `length u32 | type u8 | body`, the length counting type and body. Pure. The
  * reader holds what has arrived of one frame and refuses a length above its limit before it holds anything of it.
  */
-import { type ReplicaId, toReplicaId } from '../core/types.ts';
+import { type ReplicaId, toReplicaId, toTerm } from '../core/types.ts';
 import { ByteReader, ByteWriter, DecodeError } from '../storage/bytes.ts';
+import type { Position } from '../storage/storage.ts';
 
 export const FRAME = {
   hello: 1,
@@ -85,13 +86,16 @@ export interface Hello {
   readonly replica: ReplicaId | null;
   /** Names the cluster that `replica` belongs to; not looked at where there is no replica. */
   readonly contextHash: Uint8Array;
+  /** Where the disk of `replica` is. */
+  readonly position: Position;
 }
 
 export function encodeHello(hello: Hello): Uint8Array {
-  const to = new ByteWriter(1 + 8 + CONTEXT_HASH_BYTES);
+  const to = new ByteWriter(1 + 8 + CONTEXT_HASH_BYTES + 16);
   to.u8(PROTOCOL_VERSION);
   to.u64(hello.replica ?? 0);
   to.raw(hello.contextHash);
+  encodePosition(to, hello.position);
   return to.finish();
 }
 
@@ -102,20 +106,59 @@ export function decodeHello(bytes: Uint8Array): Hello {
   if (version !== PROTOCOL_VERSION) throw new DecodeError(`protocol version ${version} is not known`);
   const replica = from.u64();
   const contextHash = from.raw(CONTEXT_HASH_BYTES).slice();
+  const position = decodePosition(from);
   from.end();
-  return { replica: replica === 0 ? null : toReplicaId(replica), contextHash };
+  return { replica: replica === 0 ? null : toReplicaId(replica), contextHash, position };
 }
 
 /** Why a hello was not answered with one, so that the other side can say so. */
-export const REFUSAL = { context: 1, identity: 2 } as const;
+export type Refusal =
+  | { readonly reason: 'context' | 'identity' }
+  /** `seen`: what was seen of the other side's disk, and is not there any more. */
+  | { readonly reason: 'rolled-back'; readonly seen: Position };
 
-export function describeRefusal(body: Uint8Array): string {
-  switch (body[0]) {
+const REFUSAL = { context: 1, identity: 2, 'rolled-back': 3 } as const;
+
+export function encodeRefusal(refusal: Refusal): Uint8Array {
+  const to = new ByteWriter(1 + 16);
+  to.u8(REFUSAL[refusal.reason]);
+  if (refusal.reason === 'rolled-back') encodePosition(to, refusal.seen);
+  return to.finish();
+}
+
+/** Null for a reason that is not known here. Throws DecodeError. */
+export function decodeRefusal(bytes: Uint8Array): Refusal | null {
+  const from = new ByteReader(bytes);
+  switch (from.u8()) {
     case REFUSAL.context:
-      return 'it belongs to another cluster';
+      return { reason: 'context' };
     case REFUSAL.identity:
+      return { reason: 'identity' };
+    case REFUSAL['rolled-back']:
+      return { reason: 'rolled-back', seen: decodePosition(from) };
+    default:
+      return null;
+  }
+}
+
+export function describeRefusal(refusal: Refusal | null): string {
+  switch (refusal?.reason) {
+    case 'context':
+      return 'it belongs to another cluster';
+    case 'identity':
       return 'it does not know this replica with this certificate';
+    case 'rolled-back':
+      return `it has seen write ${refusal.seen.writeSequence} of term ${refusal.seen.term} of this replica`;
     default:
       return 'it refused without a reason known here';
   }
+}
+
+function encodePosition(to: ByteWriter, { writeSequence, term }: Position): void {
+  to.u64(writeSequence);
+  to.u64(term);
+}
+
+function decodePosition(from: ByteReader): Position {
+  return { writeSequence: from.u64(), term: toTerm(from.u64()) };
 }

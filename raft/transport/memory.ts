@@ -5,6 +5,7 @@
 import type { Message } from '../core/messages.ts';
 import type { ReplicaId } from '../core/types.ts';
 import type { Transport } from './transport.ts';
+import { NO_POSITION } from './witness.ts';
 
 export class MemoryNetwork {
   /** Every message that was handed over, delivered or not. */
@@ -36,6 +37,11 @@ export class MemoryNetwork {
         handlers.set(id, handler);
       },
       onReachable: () => undefined,
+      // Without a wire there is nobody who could come back with an older disk unnoticed.
+      position: () => NO_POSITION,
+      recall: () => undefined,
+      onSeen: () => undefined,
+      onRolledBack: () => undefined,
       send: (message) => this.#carry(message),
       close,
       [Symbol.asyncDispose]: close,

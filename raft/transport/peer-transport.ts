@@ -20,19 +20,22 @@ import {
   STREAM_AFFINITY_MS,
 } from '../limits.ts';
 import { DecodeError } from '../storage/bytes.ts';
+import type { PeerPositions, Position } from '../storage/storage.ts';
 import { Acceptor, hashContext, type TlsIdentity, type TransportLog } from './acceptor.ts';
 import { decodeMessage, encodeMessage } from './codec.ts';
 import type { DatagramAddress } from './datagram.ts';
 import type { DatagramState } from './datagram-path.ts';
 import { dial } from './dial.ts';
 import { Dialler } from './dialler.ts';
-import { TransportError } from './errors.ts';
-import type { Hello } from './frame.ts';
+import { RolledBackError, TransportError } from './errors.ts';
+import type { Hello, Refusal } from './frame.ts';
 import { DatagramKeys } from './keys.ts';
+import { type Bond, type Link, newLink } from './link.ts';
 import { SealedDatagrams } from './sealed-datagrams.ts';
 import { type Caller, Session } from './session.ts';
 import type { FrameStream } from './stream.ts';
 import type { Endpoint, Transport } from './transport.ts';
+import { describeRollback, isBehind, NO_POSITION, Witness } from './witness.ts';
 
 export interface PeerTransportOptions {
   readonly self: ReplicaId;
@@ -64,37 +67,20 @@ export interface PeerStatus {
   readonly datagrams: DatagramState;
 }
 
-/** A session and the keys that it proved: derived once, so they stay together. */
-interface Bond {
-  readonly session: Session;
-  readonly keys: DatagramKeys;
-}
-
-interface Link {
-  readonly replica: ReplicaId;
-  /** Null for a member that dialled us and is not among the peers: its session stays until `setPeers`. */
-  dialler: Dialler | null;
-  current: Bond | null;
-  /** Lost against `current`: lives for the grace, and takes its place if that ends meanwhile. */
-  replaced: Bond | null;
-  /** Of the newest session: the keys outlive it. */
-  certificate: X509Certificate | null;
-  /** Until then appends take the stream. */
-  streamUntilMs: number;
-  /** Requests that wait for a session. */
-  readonly waiting: Set<(session: Session) => void>;
-}
-
 const HOUSEKEEPING_MS = 250;
 
 export class PeerTransport implements Transport {
   onMessage: (message: Message) => void = () => undefined;
   onReachable: (peer: ReplicaId) => void = () => undefined;
+  position: () => Position = () => NO_POSITION;
+  onSeen: (seen: PeerPositions) => void = () => undefined;
+  onRolledBack: (error: RolledBackError) => void = () => undefined;
   readonly #options: PeerTransportOptions;
   readonly #log: TransportLog;
-  readonly #hello: Hello;
+  readonly #contextHash: Uint8Array;
   readonly #acceptor: Acceptor;
   readonly #datagrams: SealedDatagrams;
+  readonly #witness = new Witness();
   readonly #links = new Map<ReplicaId, Link>();
   /** Oldest first. */
   readonly #anonymous = new Set<Session>();
@@ -106,10 +92,11 @@ export class PeerTransport implements Transport {
   constructor(options: PeerTransportOptions) {
     this.#options = options;
     this.#log = options.log ?? (() => undefined);
-    this.#hello = { replica: options.self, contextHash: hashContext(options.context) };
+    this.#contextHash = hashContext(options.context);
     this.#secureContext = createSecureContext({ ...options.tls, minVersion: 'TLSv1.3' });
     this.#acceptor = new Acceptor({
-      hello: this.#hello,
+      hello: () => this.#hello(),
+      seen: () => this.#witness.entries(),
       tls: options.tls,
       authenticate: (certificate, claimed) => this.#authenticate(certificate, claimed),
       open: (stream, replica, certificate) => this.#accept(stream, replica, certificate),
@@ -119,6 +106,8 @@ export class PeerTransport implements Transport {
       rekeyMs: options.rekeyMs,
       log: this.#log,
       onMessage: (sender, bytes) => this.#deliver(sender, bytes),
+      writeSequence: () => this.position().writeSequence,
+      onSeen: (peer, writeSequence) => this.#witness.observe(peer, { ...NO_POSITION, writeSequence }),
     });
   }
 
@@ -136,6 +125,10 @@ export class PeerTransport implements Transport {
     this.#housekeeping = setInterval(() => setImmediate(() => this.#keepHouse()), HOUSEKEEPING_MS);
   }
 
+  recall(seen: PeerPositions): void {
+    for (const [peer, position] of seen) this.#witness.observe(peer, position);
+  }
+
   /** The port in use, 0 before `listen`. */
   get port(): number {
     return this.#port;
@@ -144,7 +137,11 @@ export class PeerTransport implements Transport {
   /** Sessions are kept to these. Whoever was a peer and is none now loses its session and its keys. */
   setPeers(peers: readonly ReplicaId[]): void {
     const wanted = new Set(peers.filter((peer) => peer !== this.#options.self));
-    for (const link of [...this.#links.values()]) if (!wanted.has(link.replica)) this.#forget(link);
+    for (const link of [...this.#links.values()]) {
+      if (wanted.has(link.replica)) continue;
+      this.#forget(link);
+      this.#witness.forget(link.replica);
+    }
     for (const peer of wanted) {
       const link = this.#linkOf(peer);
       if (link.dialler === null) this.#list(link);
@@ -321,19 +318,37 @@ export class PeerTransport implements Transport {
     if (endpoint === undefined)
       throw new TransportError('unreachable', `no address of replica ${replica} is known`);
     const { host } = this.#options.bind;
+    // Its hello answers ours, so it tells of everything that was seen by now.
+    const seen = this.#witness.entries().get(replica);
     await dial({
       endpoint,
       secureContext: this.#secureContext,
       localAddress: host === '0.0.0.0' || host === '::' ? undefined : host,
-      hello: this.#hello,
+      hello: this.#hello(),
       trust: (certificate) => this.#authenticate(certificate, replica),
       open: (stream, hello, certificate) => {
-        const isExpected = Buffer.from(hello.contextHash).equals(this.#hello.contextHash);
+        const isExpected = Buffer.from(hello.contextHash).equals(this.#contextHash);
         if (!isExpected || hello.replica !== replica) throw new DecodeError('the hello of another replica');
+        if (seen !== undefined && isBehind(hello.position, seen))
+          throw new TransportError('untrusted', describeRollback(replica, hello.position, seen));
+        this.#witness.observe(replica, hello.position);
         this.#adopt(stream, replica, certificate, true);
       },
+      onRefusal: (refusal) => this.#refused(replica, refusal),
       signal,
     });
+  }
+
+  #hello(): Hello {
+    return { replica: this.#options.self, contextHash: this.#contextHash, position: this.position() };
+  }
+
+  #refused(by: ReplicaId, refusal: Refusal): void {
+    const position = this.position();
+    if (refusal.reason !== 'rolled-back' || !isBehind(position, refusal.seen)) return;
+    const error = new RolledBackError(this.#options.self, position, refusal.seen);
+    this.#log('rolled-back', { by, error });
+    this.onRolledBack(error);
   }
 
   #accept(stream: FrameStream, replica: ReplicaId | null, certificate: X509Certificate | null): void {
@@ -366,6 +381,10 @@ export class PeerTransport implements Transport {
       dialled,
       onMessage: (bytes) => {
         if (replica !== null) this.#deliver(replica, bytes);
+      },
+      writeSequence: () => this.position().writeSequence,
+      onSeen: (writeSequence) => {
+        if (replica !== null) this.#witness.observe(replica, { ...NO_POSITION, writeSequence });
       },
       onRequest: (caller, payload) => this.#options.onRequest(caller, payload),
     });
@@ -446,6 +465,8 @@ export class PeerTransport implements Transport {
 
   #keepHouse(): void {
     const nowMs = performance.now();
+    const news = this.#witness.takeNews(nowMs);
+    if (news !== null) this.onSeen(news);
     for (const session of this.#anonymous)
       if (session.idleSinceMs !== null && nowMs - session.idleSinceMs > ANONYMOUS_IDLE_MS)
         session.destroy(null);
@@ -456,16 +477,4 @@ export class PeerTransport implements Transport {
     }
     this.#datagrams.tick((peer) => this.#links.get(peer)?.current?.session.lastHeardMs ?? null);
   }
-}
-
-function newLink(replica: ReplicaId): Link {
-  return {
-    replica,
-    dialler: null,
-    current: null,
-    replaced: null,
-    certificate: null,
-    streamUntilMs: 0,
-    waiting: new Set(),
-  };
 }

@@ -38,6 +38,10 @@ export interface LaneStatus {
 export interface SealedDatagramsOptions {
   readonly rekeyMs: number | undefined;
   readonly log: TransportLog;
+  /** The last write that is durable here. */
+  readonly writeSequence: () => number;
+  /** Where the disk of a peer is. */
+  readonly onSeen: (peer: ReplicaId, writeSequence: number) => void;
   /** May throw DecodeError: then nothing more of that datagram is delivered. */
   readonly onMessage: (peer: ReplicaId, message: Uint8Array) => void;
 }
@@ -191,7 +195,9 @@ export class SealedDatagrams {
   ): void {
     if (lane.askedWith === keys) lane.askedWith = null;
     const counter = keys.sealedCount;
-    const frame = keys.seal(encodePacket({ asks, acknowledged: keys.acceptedCount, messages }));
+    const acknowledged = keys.acceptedCount;
+    const writeSequence = this.#options.writeSequence();
+    const frame = keys.seal(encodePacket({ asks, acknowledged, writeSequence, messages }));
     if (frame === null || lane.address === null) return;
     if (asks || messages.length > 0) lane.path.sent(counter, nowMs);
     this.#socket.send(frame, lane.address);
@@ -207,7 +213,8 @@ export class SealedDatagrams {
     lane.address = from;
     lane.heardMs = nowMs;
     try {
-      const { asks, acknowledged, messages } = decodePacket(plaintext);
+      const { asks, acknowledged, writeSequence, messages } = decodePacket(plaintext);
+      this.#options.onSeen(lane.peer, writeSequence);
       if (held.keys === this.#keys.outbound(lane.peer, nowMs)) this.#judge(lane, acknowledged, nowMs);
       if (asks) this.#answerSoon(lane, held.keys);
       for (const message of messages) this.#options.onMessage(lane.peer, message);

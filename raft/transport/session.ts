@@ -38,11 +38,16 @@ export interface SessionOptions {
   readonly certificate: X509Certificate | null;
   readonly dialled: boolean;
   /** One that was not sent by a replica is a DecodeError before it gets here. */
-  readonly onMessage: (bytes: Buffer) => void;
+  readonly onMessage: (bytes: Uint8Array) => void;
+  /** The last write that is durable here: told with each message. */
+  readonly writeSequence: () => number;
+  /** Where the disk of the other side is. */
+  readonly onSeen: (writeSequence: number) => void;
   readonly onRequest: (caller: Caller, payload: Uint8Array) => Promise<Uint8Array>;
 }
 
 const REQUEST_ID_BYTES = 4;
+const WRITE_SEQUENCE_BYTES = 8;
 const RESPONSE_HEADER_BYTES: number = FRAME_OVERHEAD_BYTES + REQUEST_ID_BYTES + 1;
 const OUTCOME = { ok: 0, error: 1 } as const;
 /** Of the sentence that tells why a request failed. */
@@ -121,8 +126,8 @@ export class Session {
 
   /** Drops it when the other side does not read fast enough. */
   sendMessage(bytes: Uint8Array): void {
-    const fits = bytes.length + FRAME_OVERHEAD_BYTES <= MAX_FRAME_BYTES;
-    if (fits && this.#stream.queuedBytes <= SESSION_QUEUE_BYTES_MAX) this.#stream.write(FRAME.message, bytes);
+    const fits = bytes.length + FRAME_OVERHEAD_BYTES + WRITE_SEQUENCE_BYTES <= MAX_FRAME_BYTES;
+    if (fits && this.#stream.queuedBytes <= SESSION_QUEUE_BYTES_MAX) this.#writeMessage(bytes);
   }
 
   /** The same for a piece of something large: it waits until nothing else does, so that a heartbeat overtakes it. */
@@ -190,15 +195,20 @@ export class Session {
       const bytes = this.#bulk.shift();
       if (bytes === undefined) return;
       this.#bulkBytes -= bytes.length;
-      this.#stream.write(FRAME.message, bytes);
+      this.#writeMessage(bytes);
     }
+  }
+
+  #writeMessage(bytes: Uint8Array): void {
+    const to = new ByteWriter(WRITE_SEQUENCE_BYTES);
+    to.u64(this.#options.writeSequence());
+    this.#stream.write(FRAME.message, to.finish(), bytes);
   }
 
   #receive(type: number, body: Buffer): void {
     switch (type) {
       case FRAME.message:
-        if (this.replica === null) throw new DecodeError('a Raft message from who is no replica');
-        this.#options.onMessage(body);
+        this.#receiveMessage(body);
         return;
       case FRAME.request:
         this.#answer(body);
@@ -214,6 +224,13 @@ export class Session {
       default:
         throw new DecodeError(`frame type ${type} is not known or not allowed here`);
     }
+  }
+
+  #receiveMessage(body: Buffer): void {
+    if (this.replica === null) throw new DecodeError('a Raft message from who is no replica');
+    const from = new ByteReader(body);
+    this.#options.onSeen(from.u64());
+    this.#options.onMessage(from.raw(from.remaining));
   }
 
   #answer(body: Buffer): void {

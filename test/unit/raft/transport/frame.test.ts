@@ -1,14 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { toReplicaId } from '../../../../raft/core/types.ts';
+import { toReplicaId, toTerm } from '../../../../raft/core/types.ts';
 import { DecodeError } from '../../../../raft/storage/bytes.ts';
 import {
   CONTEXT_HASH_BYTES,
   decodeHello,
+  decodeRefusal,
   encodeFrameHeader,
   encodeHello,
+  encodeRefusal,
   FRAME,
   FrameReader,
+  type Refusal,
 } from '../../../../raft/transport/frame.ts';
 
 const types = Object.values(FRAME);
@@ -55,15 +58,41 @@ describe('frame reader', () => {
 
 describe('hello', () => {
   const contextHash = Uint8Array.from({ length: CONTEXT_HASH_BYTES }, (_, i) => i);
+  const position = { writeSequence: 12, term: toTerm(3) };
 
   it.each([toReplicaId(9), null])('names replica %s', (replica) => {
-    expect(decodeHello(encodeHello({ replica, contextHash }))).toEqual({ replica, contextHash });
+    expect(decodeHello(encodeHello({ replica, contextHash, position }))).toEqual({
+      replica,
+      contextHash,
+      position,
+    });
   });
 
   it('is refused in another version or length', () => {
-    const bytes = encodeHello({ replica: null, contextHash });
+    const bytes = encodeHello({ replica: null, contextHash, position });
     expect(() => decodeHello(bytes.subarray(1))).toThrow(DecodeError);
     expect(() => decodeHello(Buffer.concat([bytes, bytes]))).toThrow(DecodeError);
     expect(() => decodeHello(Buffer.concat([Buffer.of(2), bytes.subarray(1)]))).toThrow(DecodeError);
+  });
+});
+
+describe('refusal', () => {
+  const seen = { writeSequence: 12, term: toTerm(3) };
+  const refusals: readonly Refusal[] = [
+    { reason: 'context' },
+    { reason: 'identity' },
+    { reason: 'rolled-back', seen },
+  ];
+
+  it.each(refusals)('says $reason', (refusal) => {
+    expect(decodeRefusal(encodeRefusal(refusal))).toEqual(refusal);
+  });
+
+  it('of a reason that is not known is told from one that is cut short', () => {
+    expect(decodeRefusal(Buffer.of(9))).toBe(null);
+    expect(() => decodeRefusal(Buffer.of())).toThrow(DecodeError);
+    expect(() => decodeRefusal(encodeRefusal({ reason: 'rolled-back', seen }).subarray(0, 12))).toThrow(
+      DecodeError,
+    );
   });
 });

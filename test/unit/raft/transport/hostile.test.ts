@@ -24,6 +24,7 @@ import {
   FRAME,
   type FrameType,
 } from '../../../../raft/transport/frame.ts';
+import { NO_POSITION } from '../../../../raft/transport/witness.ts';
 import { append, Cluster, heartbeat, isConnected, type Member } from './members.ts';
 
 const patience = { timeout: 60_000, interval: 10 };
@@ -48,7 +49,7 @@ function frame(type: FrameType, body: Uint8Array): Buffer {
   return Buffer.concat([encodeFrameHeader(type, body.length), body]);
 }
 
-const anonymousHello = frame(FRAME.hello, encodeHello({ replica: null, contextHash }));
+const anonymousHello = frame(FRAME.hello, encodeHello({ replica: null, contextHash, position: NO_POSITION }));
 
 /** What a connection says, over TCP in clear or inside TLS. */
 const garbage: readonly { readonly tls: boolean; readonly bytes: () => Uint8Array }[] = [
@@ -59,7 +60,10 @@ const garbage: readonly { readonly tls: boolean; readonly bytes: () => Uint8Arra
   { tls: true, bytes: () => randomBytes(2_000) },
   { tls: true, bytes: () => encodeFrameHeader(FRAME.hello, MAX_FRAME_BYTES) },
   { tls: true, bytes: () => frame(FRAME.hello, randomBytes(41)) },
-  { tls: true, bytes: () => frame(FRAME.hello, encodeHello({ replica: two, contextHash })) },
+  {
+    tls: true,
+    bytes: () => frame(FRAME.hello, encodeHello({ replica: two, contextHash, position: NO_POSITION })),
+  },
   { tls: true, bytes: () => frame(FRAME.message, randomBytes(100)) },
   { tls: true, bytes: () => Buffer.concat([anonymousHello, frame(FRAME.message, randomBytes(100))]) },
   { tls: true, bytes: () => Buffer.concat([anonymousHello, frame(FRAME.response, randomBytes(100))]) },

@@ -144,7 +144,7 @@ export function chunk(from: ReplicaId, to: ReplicaId, offset: number, bytes: num
 }
 
 /** Of a datagram that only asks or acknowledges. */
-const BARE_DATAGRAM_BYTES = MAX_DATAGRAM_BYTES - MAX_SEALED_BYTES + 5;
+const BARE_DATAGRAM_BYTES = MAX_DATAGRAM_BYTES - MAX_SEALED_BYTES + 13;
 
 /** Those that carry messages. */
 export function loaded(datagrams: readonly Buffer[]): readonly Buffer[] {

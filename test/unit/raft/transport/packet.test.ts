@@ -13,6 +13,7 @@ const messages = fc.array(fc.uint8Array({ maxLength: MAX_PACKED_BYTES }), { maxL
 const packet = fc.record({
   asks: fc.boolean(),
   acknowledged: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+  writeSequence: fc.maxSafeNat(),
   messages: fc.array(fc.uint8Array({ maxLength: 100 }), { maxLength: 5 }),
 });
 
@@ -43,8 +44,17 @@ describe('packet', () => {
   });
 
   it('refuses flags that are not known and a message that is cut short', () => {
-    expect(() => decodePacket(Buffer.of(2, 0, 0, 0, 0))).toThrow(DecodeError);
-    expect(() => decodePacket(Buffer.of(0, 0, 0, 0, 0, 0, 2, 7))).toThrow(DecodeError);
+    const [known, rest] = [Buffer.of(0), Buffer.alloc(12)];
+    expect(decodePacket(Buffer.concat([known, rest])).messages).toEqual([]);
+    expect(() => decodePacket(Buffer.concat([Buffer.of(2), rest]))).toThrow(DecodeError);
+    expect(() => decodePacket(Buffer.concat([known, rest, Buffer.of(0, 2, 7)]))).toThrow(DecodeError);
+  });
+
+  it('takes what fits to the last byte', () => {
+    const half = (MAX_PACKED_BYTES - 2) / 2;
+    const messages = [new Uint8Array(Math.floor(half)), new Uint8Array(Math.ceil(half))];
+    expect(takePacket(messages)).toBe(2);
+    expect(takePacket([new Uint8Array(1), ...messages])).toBe(2);
   });
 
   it('takes messages in their order, each one once, and never more than a datagram holds', () => {
@@ -54,7 +64,8 @@ describe('packet', () => {
         while (rest.length > 0) {
           const count = takePacket(rest);
           const size = (n: number): number =>
-            encodePacket({ asks: false, acknowledged: 0, messages: rest.slice(0, n) }).length;
+            encodePacket({ asks: false, acknowledged: 0, writeSequence: 0, messages: rest.slice(0, n) })
+              .length;
           expect(count).toBeGreaterThan(0);
           expect(size(count)).toBeLessThanOrEqual(MAX_SEALED_BYTES);
           if (count < rest.length) expect(size(count + 1)).toBeGreaterThan(MAX_SEALED_BYTES);
