@@ -3,13 +3,12 @@
  * is founding one itself and names this host. Of two that do so at once the one with the higher address refuses, so
  * that two clusters never come from one set of hosts. Silence and refused connections do not count.
  */
-import { connectAnonymous } from '../../raft/transport/anonymous.ts';
-import { TransportError } from '../../raft/transport/errors.ts';
 import type { Endpoint } from '../../raft/transport/transport.ts';
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 import { compareIp, type Ip } from '../net/ip.ts';
 import { formatEndpoint } from './join.ts';
-import { encodeRpc, type ProbeAnswer, parseRpcAnswer } from './rpc.ts';
+import { probe } from './probe.ts';
+import type { ProbeAnswer } from './rpc.ts';
 
 /** How far this host is. */
 export type FoundingRound = 'initialising' | 'founding';
@@ -30,7 +29,7 @@ export async function askNamedPeers(
   const signal = AbortSignal.timeout(PROBE_MS);
   const refusals = await Promise.all(
     peers.map(async (peer) => {
-      const answer = await probe(peer, signal);
+      const answer = await probe(peer, () => true, signal);
       return answer === null || answer.clusterId === clusterId ? null : judge(self, peer, answer, round);
     }),
   );
@@ -50,17 +49,6 @@ export function judge(self: Ip, peer: Endpoint, answer: ProbeAnswer, round: Foun
     `The host at ${formatEndpoint(peer)} founds a cluster right now and names this host as a voter.`,
     'Run the "tsflannel join" line that it prints on this host.',
   );
-}
-
-async function probe(peer: Endpoint, signal: AbortSignal): Promise<ProbeAnswer | null> {
-  try {
-    await using session = await connectAnonymous(peer, { verify: () => true, signal });
-    const answer = parseRpcAnswer(await session.request(encodeRpc({ method: 'probe' }), { signal }));
-    return answer?.kind === 'probe' ? answer : null;
-  } catch (error) {
-    if (error instanceof TransportError) return null;
-    throw error;
-  }
 }
 
 function inAnotherCluster(peer: Endpoint, answer: ProbeAnswer): Refusal {

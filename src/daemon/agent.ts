@@ -5,6 +5,7 @@
  */
 import { CaKeyKeeper } from '../cluster/ca-key-keeper.ts';
 import type { Membership } from '../cluster/cluster-file.ts';
+import { EpochWatch } from '../cluster/epoch-watch.ts';
 import { LeaderDuties } from '../cluster/leader-duties.ts';
 import { LeaseHolder } from '../cluster/lease-holder.ts';
 import type { Replica } from '../cluster/replica.ts';
@@ -55,6 +56,7 @@ export class Agent {
   readonly #stack = new AsyncStack();
   readonly #dataPlane: DataPlane;
   #holder: LeaseHolder | null = null;
+  #epochWatch: EpochWatch | null = null;
   #markReady: () => void = () => undefined;
   #failReady: (error: Error) => void = () => undefined;
   #end: (code: ExitCode) => void = () => undefined;
@@ -98,6 +100,7 @@ export class Agent {
   get sources(): FactSources {
     const { options, nodeId, membership, replica, watcher, problems } = this.#parts;
     const refusal = this.#holder?.refusal ?? null;
+    const newerEpoch = this.#epochWatch?.problem ?? null;
     return {
       agent: options,
       nodeId,
@@ -105,7 +108,11 @@ export class Agent {
       replica,
       dataPlane: this.#dataPlane,
       watcher,
-      problems: refusal === null ? problems : [...problems, { ...refusal, severity: 'error' }],
+      problems: [
+        ...problems,
+        ...(refusal === null ? [] : [{ ...refusal, severity: 'error' } as const]),
+        ...(newerEpoch === null ? [] : [newerEpoch]),
+      ],
     };
   }
 
@@ -176,7 +183,9 @@ export class Agent {
     });
     this.#holder = holder;
     const keeper = new CaKeyKeeper(replica, dataDir, membership.epoch, log);
-    const duties = [holder, new LeaderDuties(replica, log), keeper];
+    const epochWatch = new EpochWatch(replica, membership, log);
+    this.#epochWatch = epochWatch;
+    const duties = [holder, new LeaderDuties(replica, log), keeper, epochWatch];
     this.#stack.push(async () => {
       for (const duty of duties) duty[Symbol.dispose]();
     });

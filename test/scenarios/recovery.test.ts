@@ -10,7 +10,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { Agent } from '../lab/agent.ts';
 import {
@@ -23,6 +22,7 @@ import {
   startVoters,
   voters,
 } from '../lab/cluster.ts';
+import { eventually } from '../lab/eventually.ts';
 import type { Container, Lab } from '../lab/lab.ts';
 import { ping, RunningPing } from '../lab/probes.ts';
 import { useLab } from '../lab/use-lab.ts';
@@ -183,7 +183,10 @@ describe('two of three voters are lost, a voter and a learner survive', () => {
     await voters([a, b], 3);
     // They lead each other, keep dialling the others, and may ask for anything.
     expect((await a.cli(['token', 'create'])).code).toBe(0);
-    await delay(3_000);
+    const told = await eventually('the old member is told', async () =>
+      (await a.status()).problems.find(({ code }) => code === 'newer-epoch'),
+    );
+    expect(told.text).toMatch(/\b[cd] is in epoch 2, this host is in epoch 1/);
     const status = await c.status();
     expect(status.raft).toMatchObject({ role: 'leader', term, voters: 1, learners: 1 });
     expect((await c.members()).map(({ name }) => name).sort()).toEqual(['c', 'd']);
@@ -211,6 +214,7 @@ describe('two of three voters are lost, a voter and a learner survive', () => {
     await voters([a, b, c], 3);
     await routed([a, b, c, d]);
     expect(await c.json<unknown[]>(['leases'])).toHaveLength(4);
+    expect((await a.status()).problems.map(({ code }) => code)).not.toContain('newer-epoch');
     expect(await ping(boxes('c'), boxes('a').address)).toMatchObject({ received: 1 });
   });
 });
@@ -239,6 +243,7 @@ describe('only a learner survives', () => {
       const { code } = await survivor.cli([...RECOVER, '--yes'], killedAt(lab, step));
       const epoch = epochOf(survivor);
       epochs.push(epoch);
+      expect([step, epoch === 1 || existsSync(join(survivor.dataDir, 'ca-2.key'))]).toEqual([step, true]);
       expect([step, (await recover(survivor)).epoch]).toEqual([step, epoch + 1]);
       rmSync(survivor.dataDir, { recursive: true });
       renameSync(copy, survivor.dataDir);
@@ -291,7 +296,10 @@ describe('only a learner survives', () => {
   });
 
   test('a host that is in no cluster has nothing to recover: 1', async () => {
-    expect(await new Agent(hosts.d).refused([...RECOVER, '--dry-run'])).toMatchObject({ exitCode: 1 });
+    expect(await new Agent(hosts.d).refused([...RECOVER, '--dry-run'])).toMatchObject({
+      code: 'not-a-member',
+      exitCode: 1,
+    });
   });
 });
 
