@@ -27,6 +27,7 @@ export default defineConfig({
         serial: false,
         include: ['test/unit/**/*.test.ts', 'test/paper/**/*.test.ts', 'test/golden/**/*.test.ts'],
       }),
+      project('storage', 600_000, { serial: false }),
       project('sim', 600_000, { serial: false }),
       // These need root and namespaces and share a kernel: one file at a time.
       project('lab', 60_000),

@@ -6,16 +6,15 @@
  * entries back). The fence follows each batch before the write resolves. It never repairs: a database that does not
  * verify stays as it was found.
  */
-
 import { mkdir, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { Level } from 'level';
+import { dirname } from 'node:path';
 import type { InitialState } from '../core/bootstrap.ts';
 import { assert, InvariantError, type Snapshot } from '../core/types.ts';
-import { claimDirectory, syncDirectory } from './directory.ts';
+import { syncDirectory } from './directory.ts';
 import { decodeFence, type Fence, fenceOfNothing, standingOf } from './fence.ts';
 import { FenceFile } from './fence-file.ts';
 import { Layout } from './layout.ts';
+import { type Database, detail, type Files, fencePath, openFiles } from './level-files.ts';
 import { chunkGeneration, type StorageIdentity } from './records.ts';
 import {
   type PeerPositions,
@@ -26,17 +25,6 @@ import {
   StorageDamagedError,
 } from './storage.ts';
 import { verifyDatabase } from './verification.ts';
-
-type Database = Level<Buffer, Buffer>;
-
-/** Beside LevelDB's own files, which it leaves alone. */
-const FENCE_FILE = 'fence';
-
-interface Files {
-  readonly database: Database;
-  readonly fence: FenceFile;
-  readonly release: () => void;
-}
 
 export class LevelStorage implements RaftStorage {
   readonly #directory: string;
@@ -73,7 +61,7 @@ export class LevelStorage implements RaftStorage {
       if (await isUsed(database, directory)) {
         throw new Error(`${directory} already holds a Raft database; open it instead of creating it`);
       }
-      await FenceFile.create(join(directory, FENCE_FILE), fenceOfNothing(identity.replica));
+      await FenceFile.create(fencePath(directory), fenceOfNothing(identity.replica));
     });
     const storage = new LevelStorage(directory, identity, files);
     try {
@@ -203,82 +191,14 @@ export class LevelStorage implements RaftStorage {
   }
 }
 
-/** `prepare` runs on the open database before its fence is opened. */
-async function openFiles(
-  directory: string,
-  createIfMissing: boolean,
-  prepare: (database: Database) => Promise<void>,
-): Promise<Files> {
-  const release = await claimDirectory(directory).catch((e) => Promise.reject(openError(directory, e)));
-  try {
-    const database = await openDatabase(directory, createIfMissing);
-    try {
-      await prepare(database);
-      return { database, fence: await openFence(directory), release };
-    } catch (e) {
-      await database.close();
-      throw e;
-    }
-  } catch (e) {
-    release();
-    throw e;
-  }
-}
-
-async function openFence(directory: string): Promise<FenceFile> {
-  try {
-    return await FenceFile.open(join(directory, FENCE_FILE));
-  } catch (e) {
-    throw openError(directory, e);
-  }
-}
-
 /** Chunks without a batch are what an interrupted creation left, and so is a fence of nothing. */
 async function isUsed(database: Database, directory: string): Promise<boolean> {
   for await (const key of database.keys()) if (chunkGeneration(key) === null) return true;
-  const fence = await readFile(join(directory, FENCE_FILE)).catch(() => null);
+  const fence = await readFile(fencePath(directory)).catch(() => null);
   if (fence === null) return false;
   try {
     return decodeFence(fence).fence.writeSequence > 0;
   } catch {
     return true; // it is made in one step, so it was whole once
   }
-}
-
-async function openDatabase(directory: string, createIfMissing: boolean): Promise<Database> {
-  const database = new Level<Buffer, Buffer>(directory, {
-    keyEncoding: 'buffer',
-    valueEncoding: 'buffer',
-    compression: false,
-    // LevelDB slows writers down when small level-0 files pile up.
-    writeBufferSize: 16 << 20,
-    createIfMissing,
-  });
-  try {
-    await database.open();
-  } catch (e) {
-    throw openError(directory, e);
-  }
-  return database;
-}
-
-/** Missing and unreadable files are damage; a lock, a permission or a full disk is not. */
-function openError(directory: string, error: unknown): Error {
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-  if (code === 'LEVEL_LOCKED') {
-    return new Error(`the Raft database ${directory} is in use by another process; stop that one first`, {
-      cause,
-    });
-  }
-  if (code === 'LEVEL_CORRUPTION' || /does not exist|no such file|missing files/i.test(detail(cause))) {
-    return new StorageDamagedError(`the Raft database ${directory} cannot be opened: ${detail(cause)}`, {
-      cause,
-    });
-  }
-  return new Error(`cannot open the Raft database ${directory}: ${detail(cause)}`, { cause });
-}
-
-function detail(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
