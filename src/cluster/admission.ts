@@ -1,12 +1,13 @@
 /**
  * The leader's side of a join: checks the secret, the proof of possession and the address, gets the host into the log,
- * and signs its certificate. The names in the certificate are the log's, nothing of the joiner's wording. Owns no state:
+ * and signs its certificate. A member that comes back after damage needs no secret: its key is on record. The names in the certificate are the log's, nothing of the joiner's wording. Owns no state:
  * what a token still allows is decided again when the entry is applied.
  */
 import { createPublicKey, verify } from 'node:crypto';
+import type { ReplicaId } from '../../raft/core/types.ts';
 import type { Caller } from '../../raft/transport/session.ts';
 import { EXIT, type Refusal, refuse } from '../errors.ts';
-import type { ClusterTime } from '../subnet/lease.ts';
+import type { ClusterTime, NodeId } from '../subnet/lease.ts';
 import { type Member, nodeIdOf } from '../subnet/member.ts';
 import type { ClusterState } from '../subnet/state.ts';
 import { checkToken, secretMatches } from '../subnet/token.ts';
@@ -18,7 +19,8 @@ import {
   JOIN_EXPORTER_LABEL,
   type JoinAnswer,
   type JoinRequest,
-  joinProofMessage,
+  proofMessage,
+  type RejoinRequest,
 } from './rpc.ts';
 
 export interface AdmissionParts {
@@ -29,6 +31,8 @@ export interface AdmissionParts {
   readonly caKey: string | null;
   /** Where the joiner finds the voters. */
   readonly voters: readonly KnownMember[];
+  /** Does the replica still speak to this one? */
+  isHeard(replica: ReplicaId): boolean;
   proposeHere(proposal: Proposal): Promise<Attempt>;
 }
 
@@ -40,8 +44,28 @@ export type Admission =
 export async function admit(parts: AdmissionParts, request: JoinRequest, caller: Caller): Promise<Admission> {
   const refusal = check(parts, request, caller);
   if (refusal !== null) return { kind: 'refused', refusal };
+  return await enter(parts, joinProposal(request));
+}
+
+/** Whoever holds the key is the member, and what the replica it was has promised is retired by the entry. */
+export async function readmit(
+  parts: AdmissionParts,
+  request: RejoinRequest,
+  caller: Caller,
+): Promise<Admission> {
+  const { requestId, retired, publicKey } = request;
+  const nodeId = nodeIdOf(publicKey);
+  const member = parts.state.members.get(nodeId);
+  if (!provesPossession(request, caller)) return { kind: 'refused', refusal: noProof() };
+  if (member === undefined) return { kind: 'refused', refusal: noMember(nodeId) };
+  if (member.replicaId === retired && parts.isHeard(retired))
+    return { kind: 'refused', refusal: stillRuns(member) };
+  return await enter(parts, { kind: 'rejoin', requestId, nodeId, retired });
+}
+
+async function enter(parts: AdmissionParts, proposal: Proposal): Promise<Admission> {
   if (parts.caKey === null) return { kind: 'again' };
-  const attempt = await parts.proposeHere(joinProposal(request));
+  const attempt = await parts.proposeHere(proposal);
   if (attempt.kind === 'again') return attempt;
   if (attempt.result.kind === 'refused') return attempt.result;
   if (attempt.result.kind !== 'joined') return { kind: 'again' };
@@ -78,7 +102,7 @@ function check(parts: AdmissionParts, request: JoinRequest, caller: Caller): Ref
 }
 
 /** The key's holder signed the exporter value of this very connection. */
-function provesPossession(request: JoinRequest, caller: Caller): boolean {
+function provesPossession(request: JoinRequest | RejoinRequest, caller: Caller): boolean {
   const exported = caller.exportKeyingMaterial(JOIN_EXPORTER_LABEL, JOIN_EXPORTER_BYTES);
   try {
     const key = createPublicKey({
@@ -89,7 +113,7 @@ function provesPossession(request: JoinRequest, caller: Caller): boolean {
     if (key.asymmetricKeyType !== 'ed25519') return false;
     return verify(
       null,
-      joinProofMessage(exported, request.requestId),
+      proofMessage(request.method, exported, request.requestId),
       key,
       Buffer.from(request.proof, 'base64'),
     );
@@ -129,6 +153,24 @@ function noProof(): Refusal {
     EXIT.refused,
     'The host did not prove that it holds the key that it wants to join with.',
     'Run "tsflannel join" on the host itself, with nothing between it and the cluster that ends TLS.',
+  );
+}
+
+function noMember(nodeId: NodeId): Refusal {
+  return refuse(
+    'not-a-member',
+    EXIT.refused,
+    `Host ${nodeId} is not a member of the cluster any more.`,
+    'Join it anew: "tsflannel down --purge", then "tsflannel join TOKEN ADDR".',
+  );
+}
+
+function stillRuns({ name, replicaId }: Member): Refusal {
+  return refuse(
+    'still-running',
+    EXIT.conflict,
+    `Replica ${replicaId} of host ${name} still runs: a member comes back only when it has gone.`,
+    'Where two hosts run from copies of one data directory, stop one and run "tsflannel down --purge" on it.',
   );
 }
 

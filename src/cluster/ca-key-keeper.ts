@@ -48,7 +48,7 @@ export class CaKeyKeeper implements Disposable {
   }
 
   async #settle(votes: boolean): Promise<void> {
-    const caKey = votes ? await this.#replica.fetchCaKey(AbortSignal.timeout(INTERVAL_MS)) : null;
+    const caKey = votes ? await this.#fetch(AbortSignal.timeout(INTERVAL_MS)) : null;
     if (this.#stopped || (votes && caKey === null)) return;
     await saveCaKey(this.#dataDir, this.#epoch, caKey);
     this.#replica.setCaKey(caKey);
@@ -58,5 +58,17 @@ export class CaKeyKeeper implements Disposable {
         ? 'This host does not vote any more and has deleted the CA key.'
         : 'This host votes and keeps the CA key.',
     );
+  }
+
+  /** Asks the other voters, the leader first; null when none has it to give now. */
+  async #fetch(signal: AbortSignal): Promise<string | null> {
+    const { leader, configuration } = this.#replica.raft;
+    const others = new Set([...(leader === null ? [] : [leader]), ...configuration.voters]);
+    others.delete(this.#replica.id);
+    for (const voter of others) {
+      const answer = await this.#replica.ask(voter, { method: 'ca-key' }, signal);
+      if (answer?.kind === 'ca-key' && this.#replica.isCaKey(answer.caKey)) return answer.caKey;
+    }
+    return null;
   }
 }

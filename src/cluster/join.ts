@@ -1,10 +1,12 @@
 /**
  * The joiner's side: finds the leader through the hosts it was told, makes sure that each of them belongs to the
- * cluster of the token before it says anything, and only then shows the secret, to the leader alone. Keeps trying until
+ * cluster of the token before it says anything, and only then shows the secret, to the leader alone. A member that comes
+ * back knows its cluster's CA and needs no secret. Keeps trying until
  * the deadline, under one request id, so that a lost answer never makes two members of one host.
  */
 import { sign, type X509Certificate } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { ReplicaId } from '../../raft/core/types.ts';
 import { type AnonymousSession, connectAnonymous } from '../../raft/transport/anonymous.ts';
 import { TransportError } from '../../raft/transport/errors.ts';
 import type { Endpoint } from '../../raft/transport/transport.ts';
@@ -17,27 +19,42 @@ import {
   JOIN_EXPORTER_LABEL,
   type JoinAnswer,
   type JoinRequest,
-  joinProofMessage,
   type ProbeAnswer,
   parseRpcAnswer,
+  proofMessage,
+  type RejoinRequest,
   type RpcAnswer,
   type RpcRequest,
 } from './rpc.ts';
 import { certificateDigest, type JoinToken } from './token.ts';
 
-export interface JoinParameters {
-  readonly token: JoinToken;
+/** How a host comes into a cluster, by whichever request. */
+interface Entry {
   readonly contacts: readonly Endpoint[];
   readonly identity: Identity;
   readonly requestId: string;
+  readonly localAddress: Ip;
+  /** Is that the CA of the cluster that is meant? */
+  readonly trusts: (ca: X509Certificate) => boolean;
+  /** A last look at whose cluster it is, before the request is shown. */
+  readonly accepts: (probe: ProbeAnswer) => Refusal | null;
+  readonly request: (session: AnonymousSession) => JoinRequest | RejoinRequest;
+}
+
+export interface JoinParameters extends Omit<Entry, 'trusts' | 'request'> {
+  readonly token: JoinToken;
   readonly name: string;
   /** The announced address; the joiner speaks from `localAddress`, which is the same unless there is NAT. */
   readonly address: Ip;
-  readonly localAddress: Ip;
   readonly port: number;
   readonly role: 'voter' | 'learner' | null;
-  /** A last look at whose cluster it is, before the secret is shown. */
-  readonly accepts: (probe: ProbeAnswer) => Refusal | null;
+}
+
+export interface RejoinParameters extends Omit<Entry, 'trusts' | 'request' | 'accepts' | 'requestId'> {
+  /** Of the cluster, as this host knows it. */
+  readonly caCert: X509Certificate;
+  /** The replica that it was. */
+  readonly retired: ReplicaId;
 }
 
 /** The code of the refusal after which a join may have happened all the same. */
@@ -50,6 +67,36 @@ const ATTEMPT_MS = 2_000;
 
 /** Throws TsflannelError: wrong cluster or secret (6), conflict (7), nobody answered (8), no leader (4). */
 export async function joinCluster(parameters: JoinParameters, signal: AbortSignal): Promise<JoinAnswer> {
+  const { token } = parameters;
+  const entry: Entry = {
+    ...parameters,
+    trusts: (ca) => certificateDigest(ca.raw) === token.caDigest,
+    request: (session) => joinRequest(parameters, session),
+  };
+  return await enter(entry, signal);
+}
+
+/** The same under a new replica id, for a member whose database is damaged. Throws as joinCluster does. */
+export async function rejoinCluster(parameters: RejoinParameters, signal: AbortSignal): Promise<JoinAnswer> {
+  const { caCert, retired, identity } = parameters;
+  // The same for every attempt to replace this replica, also after a restart: a lost answer is found again.
+  const requestId = `rejoin-${retired}`;
+  const entry: Entry = {
+    ...parameters,
+    requestId,
+    accepts: () => null,
+    trusts: (ca) => ca.raw.equals(caCert.raw),
+    request: (session) => ({
+      method: 'rejoin',
+      requestId,
+      retired,
+      ...proofOf('rejoin', identity, requestId, session),
+    }),
+  };
+  return await enter(entry, signal);
+}
+
+async function enter(parameters: Entry, signal: AbortSignal): Promise<JoinAnswer> {
   let last: Refusal = nobodyListens(parameters.contacts);
   while (!signal.aborted) {
     for (const contact of parameters.contacts) {
@@ -69,7 +116,7 @@ type Outcome =
   | { readonly kind: 'final'; readonly refusal: Refusal }
   | { readonly kind: 'again'; readonly refusal: Refusal };
 
-async function attempt(parameters: JoinParameters, contact: Endpoint, signal: AbortSignal): Promise<Outcome> {
+async function attempt(parameters: Entry, contact: Endpoint, signal: AbortSignal): Promise<Outcome> {
   const first = await withSession(parameters, contact, signal, async (session, attemptSignal) => {
     const probe = await ask(session, { method: 'probe' }, attemptSignal);
     if (probe?.kind !== 'probe') return unclear(contact);
@@ -86,12 +133,12 @@ async function attempt(parameters: JoinParameters, contact: Endpoint, signal: Ab
 }
 
 async function askToJoin(
-  parameters: JoinParameters,
+  parameters: Entry,
   session: AnonymousSession,
   endpoint: Endpoint,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const answer = await ask(session, joinRequest(parameters, session), signal);
+  const answer = await ask(session, parameters.request(session), signal);
   switch (answer?.kind) {
     case 'joined':
       return answer;
@@ -105,20 +152,29 @@ async function askToJoin(
 }
 
 function joinRequest(parameters: JoinParameters, session: AnonymousSession): JoinRequest {
-  const exported = session.exportKeyingMaterial(JOIN_EXPORTER_LABEL, JOIN_EXPORTER_BYTES);
-  const proof = sign(null, joinProofMessage(exported, parameters.requestId), parameters.identity.privateKey);
+  const { identity, requestId } = parameters;
   return {
     method: 'join',
-    requestId: parameters.requestId,
+    requestId,
     tokenId: parameters.token.id,
     secret: parameters.token.secret,
-    publicKey: parameters.identity.publicKey.toString('base64'),
-    proof: proof.toString('base64'),
+    ...proofOf('join', identity, requestId, session),
     name: parameters.name,
     address: parameters.address,
     port: parameters.port,
     role: parameters.role,
   };
+}
+
+function proofOf(
+  method: 'join' | 'rejoin',
+  { publicKey, privateKey }: Identity,
+  requestId: string,
+  session: AnonymousSession,
+): Pick<JoinRequest, 'publicKey' | 'proof'> {
+  const exported = session.exportKeyingMaterial(JOIN_EXPORTER_LABEL, JOIN_EXPORTER_BYTES);
+  const proof = sign(null, proofMessage(method, exported, requestId), privateKey);
+  return { publicKey: publicKey.toString('base64'), proof: proof.toString('base64') };
 }
 
 async function ask(
@@ -129,16 +185,16 @@ async function ask(
   return parseRpcAnswer(await session.request(encodeRpc(request), { signal }));
 }
 
-/** Opens a session to a host that has proven to belong to the token's cluster, and always closes it. */
+/** Opens a session to a host that has proven to belong to the cluster that is meant, and always closes it. */
 async function withSession<T>(
-  parameters: JoinParameters,
+  parameters: Entry,
   endpoint: Endpoint,
   signal: AbortSignal,
   use: (session: AnonymousSession, attemptSignal: AbortSignal) => Promise<T>,
 ): Promise<T | { readonly kind: 'final' | 'again'; readonly refusal: Refusal }> {
   const attemptSignal = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]);
   const verify = (_leaf: X509Certificate, ca: X509Certificate | null): boolean =>
-    ca !== null && certificateDigest(ca.raw) === parameters.token.caDigest;
+    ca !== null && parameters.trusts(ca);
   let session: AnonymousSession;
   try {
     const { localAddress } = parameters;

@@ -57,7 +57,9 @@ export class LeaderDuties implements Disposable {
     });
     if (target !== null) {
       this.#log.info('configuration-change', 'The voters or learners of the cluster change.', { ...target });
-      await replica.changeConfiguration(target);
+      // A leader that is to vote no more hands over first: whoever leads then demotes it.
+      if (target.voters.includes(replica.id)) await replica.changeConfiguration(target);
+      else await replica.stepAside();
     }
     const expired = expiredLeases(state.leases.values(), replica.clusterTime);
     if (expired.length > 0) {

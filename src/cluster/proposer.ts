@@ -7,9 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ReplicaId } from '../../raft/core/types.ts';
 import { TransportError } from '../../raft/transport/errors.ts';
 import { DecodeError } from '../config/strict-json.ts';
-import { TsflannelError } from '../errors.ts';
-import type { Command } from '../subnet/command.ts';
-import { encodeCommand } from '../subnet/command.ts';
+import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import { type Command, decodeCommand, encodeCommand, UnknownCommandError } from '../subnet/command.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
 import { decodeResult } from '../subnet/command-result.ts';
 import { toClusterTime } from '../subnet/lease.ts';
@@ -89,4 +88,25 @@ async function raceAbort(attempt: Promise<Attempt>, signal: AbortSignal): Promis
     signal.addEventListener('abort', () => resolve({ kind: 'again' }), { once: true });
   });
   return await Promise.race([attempt, aborted]);
+}
+
+/**
+ * What no replica could read must not get into the log: it would stop all of them, again at every start. Throws
+ * TsflannelError for a command with a field that is too long or malformed, whoever it came from.
+ */
+export function checkedBytes(command: Command): Uint8Array {
+  try {
+    const bytes = encodeCommand(command);
+    decodeCommand(bytes);
+    return bytes;
+  } catch (cause) {
+    if (!(cause instanceof UnknownCommandError) && !(cause instanceof RangeError)) throw cause;
+    const refusal = refuse(
+      'malformed-command',
+      EXIT.usage,
+      `The cluster does not take this ${command.kind}: one of its values is malformed or too long.`,
+      'Check the name, the addresses and the other options that were given.',
+    );
+    throw new TsflannelError(refusal, { cause });
+  }
 }

@@ -20,7 +20,6 @@ import type { NodeRef } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import type { Sender } from '../subnet/authority.ts';
 import { clusterTimeAt, observeStamp, type TimeAnchor } from '../subnet/cluster-time.ts';
-import { type Command, decodeCommand, encodeCommand, UnknownCommandError } from '../subnet/command.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
 import { type ClusterTime, type NodeId, toClusterTime } from '../subnet/lease.ts';
 import { type ClusterState, isRetired, memberByReplica } from '../subnet/state.ts';
@@ -30,8 +29,10 @@ import { certificateNames } from './certificate-authority.ts';
 import type { KnownMember, Membership } from './cluster-file.ts';
 import type { FoundingRound } from './founding.ts';
 import type { Identity } from './identity.ts';
-import { type Applied, type Attempt, type Proposal, proposeAnywhere } from './proposer.ts';
-import { encodeRpc, type ProbeAnswer, parseRpcAnswer } from './rpc.ts';
+import { type LeaderCallParts, readIndexAnywhere, transferAnywhere } from './leader-calls.ts';
+import { Leadership } from './leadership.ts';
+import { type Applied, type Attempt, checkedBytes, type Proposal, proposeAnywhere } from './proposer.ts';
+import { encodeRpc, type ProbeAnswer, parseRpcAnswer, type RpcAnswer, type RpcRequest } from './rpc.ts';
 import { answerRpc } from './rpc-server.ts';
 
 export interface ReplicaOptions {
@@ -58,6 +59,7 @@ export class Replica implements AsyncDisposable {
   readonly #machine: SubnetStateMachine;
   readonly #transport: PeerTransport;
   readonly #node: RaftNode<CommandResult>;
+  readonly #leadership: Leadership;
   readonly #caPublicKey: KeyObject;
   readonly #listeners = new Set<() => void>();
   readonly #leaving = new Set<NodeId>();
@@ -117,6 +119,11 @@ export class Replica implements AsyncDisposable {
     this.#machine = machine;
     this.#transport = transport;
     this.#node = node;
+    this.#leadership = new Leadership({
+      node,
+      isConnected: (replica) => this.#isConnected(replica),
+      nameOf: (replica) => this.#refOf(replica).name,
+    });
     this.#caPublicKey = new X509Certificate(options.membership.caCert).publicKey;
     this.#caKey = options.caKey;
     this.#anchor = { time: machine.state?.time ?? toClusterTime(0), monotonicMs: performance.now() };
@@ -179,40 +186,28 @@ export class Replica implements AsyncDisposable {
     await this.#node.changeConfiguration(target);
   }
 
-  /** Asks the other voters for the CA key, the leader first; null when none has it to give now. */
-  async fetchCaKey(signal: AbortSignal): Promise<string | null> {
-    const { leader, configuration } = this.raft;
-    const others = new Set([...(leader === null ? [] : [leader]), ...configuration.voters]);
-    others.delete(this.id);
-    for (const voter of others) {
-      const caKey = await this.#askForCaKey(voter, signal);
-      if (caKey !== null && this.#isOurCaKey(caKey)) return caKey;
-    }
-    return null;
-  }
-
-  async #askForCaKey(voter: ReplicaId, signal: AbortSignal): Promise<string | null> {
+  /** What another member answers; undefined when it cannot be asked now. */
+  async ask(to: ReplicaId, request: RpcRequest, signal: AbortSignal): Promise<RpcAnswer | undefined> {
     try {
-      const payload = await this.#transport.request(voter, encodeRpc({ method: 'ca-key' }), { signal });
-      const answer = parseRpcAnswer(payload);
-      return answer?.kind === 'ca-key' ? answer.caKey : null;
+      return parseRpcAnswer(await this.#transport.request(to, encodeRpc(request), { signal }));
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
-      return null;
-    }
-  }
-
-  #isOurCaKey(caKey: string): boolean {
-    try {
-      return createPublicKey(caKey).equals(this.#caPublicKey);
-    } catch {
-      return false; // not a key
+      return undefined;
     }
   }
 
   /** Has asked the hosts that `init` names once; says so to those who ask from now on. */
   decideFounding(): void {
     this.#foundingRound = 'founding';
+  }
+
+  /** Is it the key of this cluster's CA? */
+  isCaKey(caKey: string): boolean {
+    try {
+      return createPublicKey(caKey).equals(this.#caPublicKey);
+    } catch {
+      return false; // not a key
+    }
   }
 
   setCaKey(caKey: string | null): void {
@@ -249,14 +244,13 @@ export class Replica implements AsyncDisposable {
 
   /** The voters that this replica does not hear. */
   missingVoters(): readonly NodeRef[] {
-    const heard = new Set(
-      this.peers()
-        .filter((peer) => peer.connected)
-        .map((peer) => peer.replica),
-    );
     return this.#voters()
-      .filter((voter) => voter !== this.id && !heard.has(voter))
+      .filter((voter) => voter !== this.id && !this.#isConnected(voter))
       .map((voter) => this.#refOf(voter));
+  }
+
+  #isConnected(replica: ReplicaId): boolean {
+    return this.peers().some((peer) => peer.replica === replica && peer.connected);
   }
 
   /** How long ago this replica last knew its state to be the leader's. */
@@ -291,6 +285,35 @@ export class Replica implements AsyncDisposable {
     await this.close();
   }
 
+  /** Resolves when the local state shows every write that was acknowledged, anywhere, before the call. */
+  async readBarrier(signal: AbortSignal): Promise<void> {
+    const index = await readIndexAnywhere(this.#leaderCalls(), signal);
+    if (!(await this.#leadership.appliedUpTo(index, signal))) throw new TsflannelError(this.noQuorum());
+  }
+
+  /** Lets another voter lead: `target`, or the one that is nearest to it. Resolves with who leads then. */
+  async transferLeadership(target: ReplicaId | null, signal: AbortSignal): Promise<ReplicaId> {
+    return await transferAnywhere(this.#leaderCalls(), target, signal);
+  }
+
+  /** Leader only: steps aside for a voter that can go on at once. False when there is none, or it did not take over. */
+  async stepAside(): Promise<boolean> {
+    return (await this.#leadership.handOver(null)).kind === 'transferred';
+  }
+
+  #leaderCalls(): LeaderCallParts {
+    return {
+      self: this.id,
+      leader: () => this.raft.leader,
+      answerHere: (request) =>
+        request.method === 'read-index'
+          ? this.#leadership.readIndex()
+          : this.#leadership.handOver(request.target),
+      ask: (to, request, signal) => this.ask(to, request, signal),
+      noQuorum: () => new TsflannelError(this.noQuorum()),
+    };
+  }
+
   async #append(proposal: Proposal): Promise<Attempt> {
     const outcome = await this.#node.propose(checkedBytes({ ...proposal, time: this.clusterTime }));
     if (outcome.kind !== 'applied') return { kind: 'again' };
@@ -305,6 +328,8 @@ export class Replica implements AsyncDisposable {
    */
   async #remove(proposal: Proposal & { kind: 'member-remove' }): Promise<Attempt> {
     const target = this.state?.members.get(proposal.nodeId)?.replicaId;
+    // Whoever leads next removes this host; if nobody takes over, this leader steps down when its removal is committed.
+    if (target === this.id && (await this.stepAside())) return { kind: 'again' };
     const { voters, learners } = this.raft.configuration;
     this.#leaving.add(proposal.nodeId);
     try {
@@ -371,6 +396,8 @@ export class Replica implements AsyncDisposable {
       notLeader: () => ({ kind: 'not-leader', leader: this.raft.leader }) as const,
       senderOf: (who: Caller) => this.#senderOf(who),
       caKey: () => this.#caKey,
+      readIndex: () => this.#leadership.readIndex(),
+      transferLeadership: (target: ReplicaId | null) => this.#leadership.handOver(target),
     };
     return await answerRpc(parts, caller, payload);
   }
@@ -399,6 +426,7 @@ export class Replica implements AsyncDisposable {
       caCert: this.#options.membership.caCert,
       caKey: this.#caKey,
       voters: this.knownVoters(),
+      isHeard: (replica) => this.#isConnected(replica),
       proposeHere: (proposal) => this.proposeHere(proposal),
     };
   }
@@ -421,27 +449,6 @@ export class Replica implements AsyncDisposable {
     if (member === undefined) return undefined;
     const role = this.raft.configuration.voters.includes(caller.replica) ? 'voter' : 'learner';
     return { nodeId: member.nodeId, role };
-  }
-}
-
-/**
- * What no replica could read must not get into the log: it would stop all of them, again at every start. Throws
- * TsflannelError for a command with a field that is too long or malformed, whoever it came from.
- */
-export function checkedBytes(command: Command): Uint8Array {
-  try {
-    const bytes = encodeCommand(command);
-    decodeCommand(bytes);
-    return bytes;
-  } catch (cause) {
-    if (!(cause instanceof UnknownCommandError) && !(cause instanceof RangeError)) throw cause;
-    const refusal = refuse(
-      'malformed-command',
-      EXIT.usage,
-      `The cluster does not take this ${command.kind}: one of its values is malformed or too long.`,
-      'Check the name, the addresses and the other options that were given.',
-    );
-    throw new TsflannelError(refusal, { cause });
   }
 }
 

@@ -1,19 +1,19 @@
 /**
- * Answers what other hosts ask this member: who leads, may I join, put this into the log, give me the CA key. Decides by
- * who the caller has proven to be and never by what it says of itself. One bad request costs its sender an error and
+ * Answers what other hosts ask this member: who leads, may I join, put this into the log, give me the CA key, up to where
+ * must I have read, let another lead. Decides by who the caller has proven to be and never by what it says of itself. One bad request costs its sender an error and
  * nobody else anything.
  */
+import type { ReplicaId } from '../../raft/core/types.ts';
 import type { Caller } from '../../raft/transport/session.ts';
 import type { Refusal } from '../errors.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { authorize, type Sender } from '../subnet/authority.ts';
 import { type Command, decodeCommand, UnknownCommandError } from '../subnet/command.ts';
 import { encodeResult } from '../subnet/command-result.ts';
-import { type AdmissionParts, admit } from './admission.ts';
+import { type Admission, type AdmissionParts, admit, readmit } from './admission.ts';
 import type { Proposal } from './proposer.ts';
 import {
   encodeRpc,
-  type JoinRequest,
   type ProbeAnswer,
   type ProposeRequest,
   parseRpcRequest,
@@ -30,6 +30,8 @@ export interface RpcServerParts {
   /** By the member records; undefined for a caller that is no member. */
   senderOf(caller: Caller): Sender | undefined;
   caKey(): string | null;
+  readIndex(): Promise<RpcAnswer>;
+  transferLeadership(target: ReplicaId | null): Promise<RpcAnswer>;
 }
 
 /** Never rejects for what a caller sent: the answer says what was wrong. */
@@ -53,18 +55,28 @@ async function answer(parts: RpcServerParts, caller: Caller, request: RpcRequest
     case 'probe':
       return parts.probe();
     case 'join':
-      return await answerJoin(parts, request, caller);
+      return await answerEntry(parts, (admission) => admit(admission, request, caller));
+    case 'rejoin':
+      return await answerEntry(parts, (admission) => readmit(admission, request, caller));
     case 'propose':
       return await answerPropose(parts, request, caller);
     case 'ca-key':
       return answerCaKey(parts, caller);
+    case 'read-index':
+      return parts.senderOf(caller) === undefined ? refused(notAMember()) : await parts.readIndex();
+    case 'transfer-leadership':
+      if (parts.senderOf(caller)?.role !== 'voter') return refused(notAMember());
+      return await parts.transferLeadership(request.target);
   }
 }
 
-async function answerJoin(parts: RpcServerParts, request: JoinRequest, caller: Caller): Promise<RpcAnswer> {
+async function answerEntry(
+  parts: RpcServerParts,
+  enter: (admission: AdmissionParts) => Promise<Admission>,
+): Promise<RpcAnswer> {
   const admission = parts.admission();
   if (admission === null) return parts.notLeader();
-  const answer = await admit(admission, request, caller);
+  const answer = await enter(admission);
   return answer.kind === 'again' ? { kind: 'uncertain' } : answer;
 }
 

@@ -1,6 +1,6 @@
 /**
  * What hosts ask each other over a session: JSON requests and answers with strict parsers. Everything here is hostile
- * until parsed. `probe` and `join` may come from anybody; the rest only from members.
+ * until parsed. `probe`, `join` and `rejoin` may come from anybody; the rest only from members.
  */
 import { type ReplicaId, toReplicaId } from '../../raft/core/types.ts';
 import type { Endpoint } from '../../raft/transport/transport.ts';
@@ -28,6 +28,17 @@ export interface JoinRequest {
   /** `--voter` and `--learner`; null leaves it to the cluster. */
   readonly role: 'voter' | 'learner' | null;
 }
+/** A member whose database is damaged asks to come back as a new replica. Its identity key is all it has to show. */
+export interface RejoinRequest {
+  readonly method: 'rejoin';
+  readonly requestId: string;
+  /** The replica that it was. */
+  readonly retired: ReplicaId;
+  /** SPKI DER, base64. */
+  readonly publicKey: string;
+  /** As of a join. */
+  readonly proof: string;
+}
 /** A command for the log; the leader stamps the time. */
 export interface ProposeRequest {
   readonly method: 'propose';
@@ -38,7 +49,23 @@ export interface ProposeRequest {
 export interface CaKeyRequest {
   readonly method: 'ca-key';
 }
-export type RpcRequest = ProbeRequest | JoinRequest | ProposeRequest | CaKeyRequest;
+/** "Up to where must a read see the log?" Answered once a quorum has shown that its leader still leads. */
+export interface ReadIndexRequest {
+  readonly method: 'read-index';
+}
+/** Of a voter to the leader. Null leaves the choice to it. */
+export interface TransferRequest {
+  readonly method: 'transfer-leadership';
+  readonly target: ReplicaId | null;
+}
+export type RpcRequest =
+  | ProbeRequest
+  | JoinRequest
+  | RejoinRequest
+  | ProposeRequest
+  | CaKeyRequest
+  | ReadIndexRequest
+  | TransferRequest;
 
 export interface ProbeAnswer {
   readonly kind: 'probe';
@@ -72,6 +99,14 @@ export interface CaKeyAnswer {
   readonly kind: 'ca-key';
   readonly caKey: string;
 }
+export interface ReadIndexAnswer {
+  readonly kind: 'read-index';
+  readonly index: number;
+}
+export interface TransferredAnswer {
+  readonly kind: 'transferred';
+  readonly leader: ReplicaId;
+}
 export interface NotLeaderAnswer {
   readonly kind: 'not-leader';
   readonly leader: ReplicaId | null;
@@ -89,6 +124,8 @@ export type RpcAnswer =
   | JoinAnswer
   | AppliedAnswer
   | CaKeyAnswer
+  | ReadIndexAnswer
+  | TransferredAnswer
   | NotLeaderAnswer
   | UncertainAnswer
   | RefusedAnswer;
@@ -98,8 +135,8 @@ export const JOIN_EXPORTER_LABEL = 'EXPORTER-tsflannel-join';
 export const JOIN_EXPORTER_BYTES = 32;
 
 /** What the joiner signs. */
-export function joinProofMessage(exported: Uint8Array, requestId: string): Uint8Array {
-  return Buffer.concat([Buffer.from('tsflannel join\0'), exported, Buffer.from(requestId)]);
+export function proofMessage(method: 'join' | 'rejoin', exported: Uint8Array, requestId: string): Uint8Array {
+  return Buffer.concat([Buffer.from(`tsflannel ${method}\0`), exported, Buffer.from(requestId)]);
 }
 
 export function encodeRpc(message: RpcRequest | RpcAnswer): Uint8Array {
@@ -114,10 +151,19 @@ export function parseRpcRequest(payload: Uint8Array): RpcRequest | undefined {
       return { method: 'probe' };
     case 'join':
       return parseJoinRequest(value);
+    case 'rejoin':
+      return parseRejoinRequest(value);
     case 'propose':
       return isText(value['command'], 1 << 20) ? { method: 'propose', command: value['command'] } : undefined;
     case 'ca-key':
       return { method: 'ca-key' };
+    case 'read-index':
+      return { method: 'read-index' };
+    case 'transfer-leadership': {
+      const { target } = value;
+      if (target !== null && !isReplicaId(target)) return undefined;
+      return { method: 'transfer-leadership', target: target === null ? null : toReplicaId(target) };
+    }
     default:
       return undefined;
   }
@@ -130,6 +176,13 @@ function parseJoinRequest(value: Record<string, unknown>): JoinRequest | undefin
   const ip = isText(address, 64) ? parseIp(address) : undefined;
   if (ip === undefined || (role !== null && role !== 'voter' && role !== 'learner')) return undefined;
   return { method: 'join', requestId, tokenId, secret, publicKey, proof, name, address: ip, port, role };
+}
+
+function parseRejoinRequest(value: Record<string, unknown>): RejoinRequest | undefined {
+  const { requestId, retired, publicKey, proof } = value;
+  if (!isText(requestId, 64) || !isReplicaId(retired) || !isText(publicKey, 256) || !isText(proof, 256))
+    return undefined;
+  return { method: 'rejoin', requestId, retired: toReplicaId(retired), publicKey, proof };
 }
 
 /** Undefined for anything that is not an answer. */
@@ -146,6 +199,14 @@ export function parseRpcAnswer(payload: Uint8Array): RpcAnswer | undefined {
         : undefined;
     case 'ca-key':
       return isText(value['caKey'], 4096) ? { kind: 'ca-key', caKey: value['caKey'] } : undefined;
+    case 'read-index':
+      return Number.isSafeInteger(value['index'])
+        ? { kind: 'read-index', index: Number(value['index']) }
+        : undefined;
+    case 'transferred':
+      return isReplicaId(value['leader'])
+        ? { kind: 'transferred', leader: toReplicaId(value['leader']) }
+        : undefined;
     case 'not-leader':
       return {
         kind: 'not-leader',

@@ -3,12 +3,13 @@ import { randomBytes, sign } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { toReplicaId } from '../../../raft/core/types.ts';
 import type { Caller } from '../../../raft/transport/session.ts';
-import { type AdmissionParts, admit } from '../../../src/cluster/admission.ts';
+import { type AdmissionParts, admit, readmit } from '../../../src/cluster/admission.ts';
 import { createIdentity } from '../../../src/cluster/identity.ts';
-import { type JoinRequest, joinProofMessage } from '../../../src/cluster/rpc.ts';
+import { type JoinRequest, proofMessage, type RejoinRequest } from '../../../src/cluster/rpc.ts';
 import { networkConfigFromOptions } from '../../../src/config/network-config.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import { toClusterTime } from '../../../src/subnet/lease.ts';
+import type { Member } from '../../../src/subnet/member.ts';
 import type { ClusterState } from '../../../src/subnet/state.ts';
 import { hashSecret, type Token } from '../../../src/subnet/token.ts';
 
@@ -35,7 +36,7 @@ function request(changes: Partial<JoinRequest> = {}): JoinRequest {
     tokenId: token.id,
     secret,
     publicKey: identity.publicKey.toString('base64'),
-    proof: sign(null, joinProofMessage(exported, requestId), identity.privateKey).toString('base64'),
+    proof: sign(null, proofMessage('join', exported, requestId), identity.privateKey).toString('base64'),
     name: 'host-b',
     address,
     port: 6473,
@@ -84,6 +85,7 @@ async function outcome(
     caCert: 'ca',
     caKey: 'key',
     voters: [],
+    isHeard: () => false,
     proposeHere: async () => {
       proposed = true;
       return { kind: 'again' };
@@ -139,5 +141,90 @@ describe('a join', () => {
 
   it('is refused to who speaks from another address than it announces', async () => {
     expect(await outcome(request(), caller('10.0.0.13'))).toBe('other-address');
+  });
+});
+
+describe('a member that comes back', () => {
+  const retired = toReplicaId(2);
+  const member: Member = {
+    nodeId: identity.nodeId,
+    publicKey: identity.publicKey.toString('base64'),
+    name: 'host-b',
+    address,
+    port: 6473,
+    wantsVoter: null,
+    replicaId: retired,
+    joinedAt: toClusterTime(0),
+  };
+  const members = new Map([[member.nodeId, member]]);
+
+  function rejoin(changes: Partial<RejoinRequest> = {}): RejoinRequest {
+    const proof = sign(null, proofMessage('rejoin', exported, requestId), identity.privateKey);
+    return {
+      method: 'rejoin',
+      requestId,
+      retired,
+      publicKey: member.publicKey,
+      proof: proof.toString('base64'),
+      ...changes,
+    };
+  }
+
+  /** The code of the refusal, or what is proposed. */
+  async function readmission(
+    what: RejoinRequest,
+    changes: Partial<AdmissionParts> = {},
+    who: Caller = caller(),
+  ): Promise<unknown> {
+    const proposed: unknown[] = [];
+    const admission = await readmit(
+      {
+        state: state({ members }),
+        now: toClusterTime(0),
+        caCert: 'ca',
+        caKey: 'key',
+        voters: [],
+        isHeard: () => false,
+        proposeHere: async (proposal) => {
+          proposed.push(proposal);
+          return { kind: 'again' };
+        },
+        ...changes,
+      },
+      what,
+      who,
+    );
+    if (admission.kind !== 'refused') return proposed[0] ?? admission.kind;
+    expect(proposed).toEqual([]);
+    return admission.refusal.code;
+  }
+
+  it('needs its key and no token, wherever it speaks from', async () => {
+    const proposal = { kind: 'rejoin', requestId, nodeId: member.nodeId, retired };
+    expect(await readmission(rejoin())).toEqual(proposal);
+    expect(await readmission(rejoin(), {}, caller('10.0.0.99'))).toEqual(proposal);
+  });
+
+  it('is refused to who does not hold the key, speaks over another connection, or shows a join', async () => {
+    const other = createIdentity();
+    expect(await readmission(rejoin({ publicKey: other.publicKey.toString('base64') }))).toBe('no-proof');
+    const elsewhere = { ...caller(), exportKeyingMaterial: () => randomBytes(32) };
+    expect(await readmission(rejoin(), {}, elsewhere)).toBe('no-proof');
+    expect(await readmission(rejoin({ proof: request().proof }))).toBe('no-proof');
+  });
+
+  it('is refused to a stranger before anything reaches the log', async () => {
+    expect(await readmission(rejoin(), { state: state({}) })).toBe('not-a-member');
+  });
+
+  it('waits until the replica that it was has gone', async () => {
+    expect(await readmission(rejoin(), { isHeard: (replica) => replica === retired })).toBe('still-running');
+    expect(await readmission(rejoin(), { isHeard: (replica) => replica !== retired })).toMatchObject({
+      retired,
+    });
+  });
+
+  it('waits for a leader that can sign', async () => {
+    expect(await readmission(rejoin(), { caKey: null })).toBe('again');
   });
 });

@@ -24,6 +24,13 @@ const join: RpcRequest = {
   port: 6473,
   role: null,
 };
+const rejoin: RpcRequest = {
+  method: 'rejoin',
+  requestId: 'rejoin-2',
+  retired: toReplicaId(2),
+  publicKey: 'cHVibGlj',
+  proof: 'cHJvb2Y=',
+};
 const joined: RpcAnswer = {
   kind: 'joined',
   clusterId: 'c'.repeat(32),
@@ -44,6 +51,10 @@ const requests: RpcRequest[] = [
   join,
   { method: 'propose', command: '{}' },
   { method: 'ca-key' },
+  rejoin,
+  { method: 'read-index' },
+  { method: 'transfer-leadership', target: null },
+  { method: 'transfer-leadership', target: toReplicaId(3) },
 ];
 const answers: RpcAnswer[] = [
   {
@@ -60,6 +71,8 @@ const answers: RpcAnswer[] = [
   joined,
   { kind: 'applied', index: 7, result: '{}' },
   { kind: 'ca-key', caKey: 'pem' },
+  { kind: 'read-index', index: 7 },
+  { kind: 'transferred', leader: toReplicaId(3) },
   { kind: 'not-leader', leader: null },
   { kind: 'uncertain' },
   { kind: 'refused', refusal: { code: 'no', exitCode: 6, text: 'No.', fix: 'Do not.' } },
@@ -84,6 +97,17 @@ describe('requests and answers', () => {
     ] as const) {
       expect(parseRpcRequest(Buffer.from(JSON.stringify({ ...join, [field]: value })))).toBeUndefined();
     }
+    for (const change of [{ retired: 0 }, { requestId: 7 }, { publicKey: 'x'.repeat(257) }, { proof: null }])
+      expect(parseRpcRequest(Buffer.from(JSON.stringify({ ...rejoin, ...change })))).toBeUndefined();
+    for (const target of [0, 'b', undefined])
+      expect(
+        parseRpcRequest(Buffer.from(JSON.stringify({ method: 'transfer-leadership', target }))),
+      ).toBeUndefined();
+    for (const answer of [
+      { kind: 'read-index', index: 1.5 },
+      { kind: 'transferred', leader: null },
+    ])
+      expect(parseRpcAnswer(Buffer.from(JSON.stringify(answer)))).toBeUndefined();
     for (const [field, value] of [
       ['replicaId', 0],
       ['replicaId', 1.5],
@@ -100,9 +124,20 @@ describe('requests and answers', () => {
       fc.json().map((text) => Buffer.from(text)),
       fc
         .record({
-          method: fc.constantFrom('join', 'propose', 'probe'),
-          kind: fc.constantFrom('joined', 'probe', 'refused', 'applied', 'not-leader'),
+          method: fc.constantFrom('join', 'rejoin', 'propose', 'probe', 'transfer-leadership'),
+          kind: fc.constantFrom(
+            'joined',
+            'probe',
+            'refused',
+            'applied',
+            'not-leader',
+            'transferred',
+            'read-index',
+          ),
           leader: fc.anything(),
+          target: fc.anything(),
+          index: fc.anything(),
+          retired: fc.anything(),
           known: fc.anything(),
           refusal: fc.anything(),
           command: fc.anything(),

@@ -1,7 +1,7 @@
 /** What may get into the log: nothing that the replicas could not read back, whoever sent it. */
 import { describe, expect, it } from 'vitest';
 import { createIdentity } from '../../../src/cluster/identity.ts';
-import { checkedBytes } from '../../../src/cluster/replica.ts';
+import { checkedBytes } from '../../../src/cluster/proposer.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import { type Command, decodeCommand } from '../../../src/subnet/command.ts';
 import { toClusterTime } from '../../../src/subnet/lease.ts';
