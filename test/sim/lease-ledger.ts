@@ -99,7 +99,9 @@ function checkChange(command: Command, before: ClusterState, lease: Lease): void
   const own = 'nodeId' in command && command.nodeId === lease.nodeId;
   const why: Record<Lease['state'], boolean> = {
     active: own && (command.kind === 'acquire' || command.kind === 'renew'),
-    absent: command.kind === 'mark-absent' && command.subnets.includes(lease.subnet),
+    absent:
+      (command.kind === 'mark-absent' && command.subnets.includes(lease.subnet)) ||
+      (command.kind === 'member-remove' && own && command.keepsLease),
     draining: own && command.kind === 'acquire',
   };
   check(old.state === lease.state || why[lease.state], 'no lease changed without a command', () => what);
@@ -112,7 +114,7 @@ function checkChange(command: Command, before: ClusterState, lease: Lease): void
 function checkLoss(command: Command, lease: Lease): void {
   const given =
     (command.kind === 'release' && command.nodeId === lease.nodeId && command.subnet === lease.subnet) ||
-    (command.kind === 'member-remove' && command.nodeId === lease.nodeId);
+    (command.kind === 'member-remove' && command.nodeId === lease.nodeId && !command.keepsLease);
   check(given, 'no lease lost without a command', () => `${command.kind} takes ${show(lease)} away`);
 }
 
