@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import {
   bootstrapState,
   type Configuration,
+  type ConfigurationOutcome,
   EMPTY_STATE,
   type InitialState,
   LevelStorage,
@@ -18,7 +19,7 @@ import {
 } from '../../raft/index.ts';
 import { type KeyValueOp, type KeyValueResult, keyValueModel } from '../../raft/sim/key-value-model.ts';
 import { encodeOp, KeyValueMachine } from './key-value-machine.ts';
-import type { Answer, MemberConfig, MemberState, Numbered, Request } from './protocol.ts';
+import type { Answer, MemberConfig, MemberState, Membership, Numbered, Request } from './protocol.ts';
 
 const CLUSTER = 'linearizability';
 
@@ -132,14 +133,24 @@ function answer(member: Member, request: Request): unknown {
       return operate(member, request.op);
     case 'state':
       return stateOf(member);
-    case 'configure': {
-      const { voters, learners } = request;
-      return member.node.changeConfiguration({
-        voters: voters.map(toReplicaId),
-        learners: learners.map(toReplicaId),
-      });
-    }
+    case 'configure':
+      return configure(member.node, request.from, request.to);
+    case 'transfer':
+      return member.node.transferLeadership(toReplicaId(request.target));
   }
+}
+
+function configure(
+  node: RaftNode<KeyValueResult>,
+  from: Membership,
+  to: Membership,
+): Promise<ConfigurationOutcome> | ConfigurationOutcome {
+  const { voters, learners } = node.status().configuration;
+  if (`${voters} ${learners}` !== `${from.voters} ${from.learners}`) return { kind: 'in-progress' };
+  return node.changeConfiguration({
+    voters: to.voters.map(toReplicaId),
+    learners: to.learners.map(toReplicaId),
+  });
 }
 
 async function serve(member: Member): Promise<void> {

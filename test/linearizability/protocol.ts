@@ -30,7 +30,14 @@ export interface PeerConfig {
 export type Request =
   | { readonly kind: 'operate'; readonly op: KeyValueOp }
   | { readonly kind: 'state' }
-  | { readonly kind: 'configure'; readonly voters: readonly number[]; readonly learners: readonly number[] };
+  /** Only where the members are `from`: who is asked late must not bring back somebody who is gone. */
+  | { readonly kind: 'configure'; readonly from: Membership; readonly to: Membership }
+  | { readonly kind: 'transfer'; readonly target: number };
+
+export interface Membership {
+  readonly voters: readonly number[];
+  readonly learners: readonly number[];
+}
 
 export interface Numbered<T> {
   readonly number: number;
