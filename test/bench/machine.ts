@@ -1,6 +1,7 @@
 /** The limits of the machine that the figures must be read beside: its disk, its route table and its veth. */
-import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
-import { arch, cpus, release } from 'node:os';
+import { closeSync, fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { arch, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run, tryRun } from '../lab/command.ts';
 import { Lab } from '../lab/lab.ts';
@@ -14,14 +15,33 @@ export interface Machine {
   readonly arch: string;
   readonly kernel: string;
   readonly node: string;
-  /** 512-byte appends, each followed by fdatasync, one after the other. */
+  /** 512-byte appends, each followed by fdatasync, one after the other, where temporary files lie. */
   readonly fdatasyncPerSecond: number;
+}
+
+export interface Network {
   readonly ipBatch10000RoutesMs: number;
   /** Null where iperf3 is not installed. */
   readonly vethGbitPerSecond: number | null;
 }
 
 export async function measureMachine(): Promise<Machine> {
+  const directory = await mkdtemp(join(tmpdir(), 'tsflannel-bench-'));
+  try {
+    return {
+      cpu: cpus()[0]?.model ?? 'unknown',
+      cores: cpus().length,
+      arch: arch(),
+      kernel: release(),
+      node: process.versions.node,
+      fdatasyncPerSecond: fdatasyncPerSecond(join(directory, 'sync')),
+    };
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
+export async function measureNetwork(): Promise<Network> {
   await using lab = await Lab.create();
   const l2 = await lab.l2('x');
   const a = await lab.host('a', { l2, address: '10.99.1.11/24' });
@@ -34,12 +54,6 @@ export async function measureMachine(): Promise<Machine> {
   await a.configure(routes);
   const ipBatchMs = performance.now() - start;
   return {
-    cpu: cpus()[0]?.model ?? 'unknown',
-    cores: cpus().length,
-    arch: arch(),
-    kernel: release(),
-    node: process.versions.node,
-    fdatasyncPerSecond: fdatasyncPerSecond(join(lab.directory, 'sync')),
     ipBatch10000RoutesMs: round(ipBatchMs),
     vethGbitPerSecond: await vethThroughput(lab),
   };
@@ -56,7 +70,6 @@ function fdatasyncPerSecond(path: string): number {
   }
   const seconds = (performance.now() - start) / 1000;
   closeSync(fd);
-  rmSync(path);
   return Math.round(count / seconds);
 }
 
@@ -89,4 +102,9 @@ export function processUsage(pid: number): { readonly rssBytes: number; readonly
   // Clock ticks of 10 ms: USER_HZ is 100 on every Linux.
   const cpuMs = (Number(fields[11]) + Number(fields[12])) * 10;
   return { rssBytes: Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024, cpuMs };
+}
+
+/** What one process has had written to disks so far. */
+export function diskBytes(pid: number): number {
+  return Number(/^write_bytes: (\d+)/m.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1]);
 }
