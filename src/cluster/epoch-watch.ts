@@ -16,8 +16,8 @@ const INTERVAL_MS = 2_000;
 const PROBE_MS = 1_000;
 
 export class EpochWatch implements Disposable {
-  readonly #replica: Replica;
-  readonly #membership: Membership;
+  readonly #replica: Pick<Replica, 'peers' | 'state'>;
+  readonly #membership: Pick<Membership, 'clusterId' | 'epoch'>;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   readonly #stop = new AbortController();
@@ -25,7 +25,11 @@ export class EpochWatch implements Disposable {
   #busy = false;
   #problem: Problem | null = null;
 
-  constructor(replica: Replica, membership: Membership, log: Log) {
+  constructor(
+    replica: Pick<Replica, 'peers' | 'state'>,
+    membership: Pick<Membership, 'clusterId' | 'epoch'>,
+    log: Log,
+  ) {
     this.#replica = replica;
     this.#membership = membership;
     this.#log = log;
@@ -43,9 +47,10 @@ export class EpochWatch implements Disposable {
   }
 
   #wake(): void {
+    if (this.#busy || this.#problem !== null) return;
     const silent = this.#silentMembers();
     const member = silent[this.#turn++ % Math.max(1, silent.length)];
-    if (member === undefined || this.#busy || this.#problem !== null) return;
+    if (member === undefined) return;
     this.#busy = true;
     void this.#ask(member).finally(() => {
       this.#busy = false;

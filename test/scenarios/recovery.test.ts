@@ -382,4 +382,22 @@ describe('a snapshot', () => {
     await a.agent();
     expect(a.subnet).toBe(subnet);
   });
+
+  test('two hosts that were each restored do not mix: 7, until one of them begins a newer epoch', async () => {
+    const [a, b] = [agents('a'), agents('b')];
+    const { subnet } = b;
+    const { token } = await a.json<{ token: string }>(['token', 'create']);
+    for (const agent of [a, b]) await agent.stop();
+    await a.agent();
+    expect(await b.refused(['join', token, hosts.a.address])).toMatchObject({
+      code: 'two-recoveries',
+      exitCode: 7,
+    });
+    await a.stop();
+    const made = await recover(a);
+    expect(made.epoch).toBe(3);
+    await a.agent();
+    await b.join(made.token, [hosts.a.address]);
+    expect(b.subnet).toBe(subnet);
+  });
 });
