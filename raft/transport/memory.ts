@@ -37,7 +37,7 @@ export class MemoryNetwork {
         handlers.set(id, handler);
       },
       onReachable: () => undefined,
-      // Without a wire there is nobody who could come back with an older disk unnoticed.
+      // Whoever starts a replica with an older disk here knows it.
       position: () => NO_POSITION,
       recall: () => undefined,
       onSeen: () => undefined,

@@ -253,6 +253,15 @@ export class Replica implements AsyncDisposable {
     return this.peers().some((peer) => peer.replica === replica && peer.connected);
   }
 
+  /** The peers that datagrams do not reach. */
+  udpBlocked(): readonly { readonly name: string; readonly port: number }[] {
+    return this.peers().flatMap(({ replica, datagrams, endpoint }) =>
+      datagrams === 'blocked' && endpoint !== null
+        ? [{ name: this.#refOf(replica).name, port: endpoint.port }]
+        : [],
+    );
+  }
+
   /** How long ago this replica last knew its state to be the leader's. */
   staleMs(): number {
     const { leader } = this.raft;

@@ -100,6 +100,7 @@ function raftFacts(replica: Replica): RaftFacts {
     voters: configuration.voters.length,
     learners: configuration.learners.length,
     missingVoters: replica.missingVoters(),
+    udpBlocked: replica.udpBlocked(),
     staleMs: replica.staleMs(),
   };
 }

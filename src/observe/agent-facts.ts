@@ -19,6 +19,12 @@ export interface NodeFacts extends NodeRef {
   readonly iface: string | null;
 }
 
+export interface UdpBlockedPeer {
+  readonly name: string;
+  /** Where the datagrams go. */
+  readonly port: number;
+}
+
 export interface RaftFacts {
   readonly role: RaftRole;
   readonly term: number;
@@ -29,6 +35,8 @@ export interface RaftFacts {
   readonly learners: number;
   /** Voters this host has not heard of within an election timeout (a leader: has no contact with). */
   readonly missingVoters: readonly NodeRef[];
+  /** Hosts to which datagrams do not arrive, so that TCP carries everything. */
+  readonly udpBlocked: readonly UdpBlockedPeer[];
   /** Milliseconds since this host last knew its state to be the leader's; 0 while it is current. */
   readonly staleMs: number;
 }
@@ -90,7 +98,7 @@ export interface AgentFacts {
   readonly routes: RouteFacts;
   /** Without this host. */
   readonly peers: readonly PeerFacts[];
-  /** What the parts report of themselves (`udp-blocked`, `two-clusters`); what follows from the facts above is added by
+  /** What the parts report of themselves (`two-clusters`); what follows from the facts above is added by
    *  health. */
   readonly problems: readonly Problem[];
 }

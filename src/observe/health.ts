@@ -16,6 +16,7 @@ export function assess(facts: AgentFacts): {
 } {
   const problems = [
     ...quorumProblems(facts.raft),
+    ...udpProblems(facts.raft),
     ...startProblems(facts),
     ...routeProblems(facts.routes),
     ...facts.peers.flatMap(peerProblems),
@@ -76,6 +77,21 @@ function quorumProblems(raft: RaftFacts | null): Problem[] {
           'Start the agent there, or look whether the network lets the agents reach each other.',
         ),
       ];
+}
+
+function udpProblems(raft: RaftFacts | null): Problem[] {
+  const blocked = raft?.udpBlocked ?? [];
+  if (blocked.length === 0) return [];
+  const hosts = blocked.map(({ name }) => name).join(', ');
+  const ports = [...new Set(blocked.map(({ port }) => port))].join(', ');
+  return [
+    {
+      code: 'udp-blocked',
+      severity: 'warning',
+      text: `UDP port ${ports} does not answer on ${hosts}, so the cluster talks to them over TCP, which is slower.`,
+      fix: `Let UDP port ${ports} through between the hosts, in both directions.`,
+    },
+  ];
 }
 
 function startProblems(facts: AgentFacts): Problem[] {

@@ -42,11 +42,29 @@ describe('health', () => {
   });
 
   test('what a part reports is red or only shown', () => {
-    const problem = { code: 'udp-blocked', text: 'T.', fix: 'F.' };
+    const problem = { code: 'two-clusters', text: 'T.', fix: 'F.' };
     expect(assess({ ...healthy, problems: [{ ...problem, severity: 'error' }] }).health).toBe('degraded');
     expect(assess({ ...healthy, problems: [{ ...problem, severity: 'warning' }] })).toEqual({
       health: 'healthy',
       problems: [{ ...problem, severity: 'warning' }],
+    });
+  });
+
+  test('peers that datagrams do not reach are named, with the port, and the host stays healthy', () => {
+    const udpBlocked = [
+      { name: 'host-b', port: 6473 },
+      { name: 'host-c', port: 6473 },
+    ];
+    expect(assess({ ...healthy, raft: { ...raft, udpBlocked } })).toEqual({
+      health: 'healthy',
+      problems: [
+        {
+          code: 'udp-blocked',
+          severity: 'warning',
+          text: 'UDP port 6473 does not answer on host-b, host-c, so the cluster talks to them over TCP, which is slower.',
+          fix: 'Let UDP port 6473 through between the hosts, in both directions.',
+        },
+      ],
     });
   });
 

@@ -12,6 +12,7 @@ export const raft: RaftFacts = {
   voters: 3,
   learners: 1,
   missingVoters: [],
+  udpBlocked: [],
   staleMs: 0,
 };
 

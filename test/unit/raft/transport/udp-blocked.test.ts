@@ -2,6 +2,7 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Message } from '../../../../raft/core/messages.ts';
 import { type ReplicaId, toReplicaId } from '../../../../raft/core/types.ts';
+import { DATAGRAM_PROOF_MS } from '../../../../raft/limits.ts';
 import { applied, Replicas } from '../runtime/replicas.ts';
 import { Cluster, datagramsTo, heartbeat, loaded, type Member } from './members.ts';
 import { Relay } from './relay.ts';
@@ -61,11 +62,18 @@ class Network {
     return this.members.flatMap(({ transport }) => transport.peers().map(({ datagrams }) => datagrams));
   }
 
-  async reaches(state: 'ok' | 'blocked', meanwhile: () => void = () => undefined): Promise<void> {
-    await vi.waitFor(() => {
-      meanwhile();
-      expect(this.states()).toEqual(this.states().map(() => state));
-    }, patience);
+  async reaches(
+    state: 'ok' | 'blocked',
+    meanwhile: () => void = () => undefined,
+    timeout: number = patience.timeout,
+  ): Promise<void> {
+    await vi.waitFor(
+      () => {
+        meanwhile();
+        expect(this.states()).toEqual(this.states().map(() => state));
+      },
+      { ...patience, timeout },
+    );
   }
 
   /** Datagrams with messages in them that somebody has sent, lost ones too. */
@@ -93,10 +101,12 @@ describe('a pair', patience, () => {
     network.connect();
     await network.reaches('ok');
     network.block(blocked);
-    await network.reaches('blocked', () => {
+    const talk = (): void => {
       a.transport.send(heartbeat(one, two, 1));
       b.transport.send(heartbeat(two, one, 1));
-    });
+    };
+    // Who talks learns it from what it says, and does not wait for its proof to grow old.
+    await network.reaches('blocked', talk, DATAGRAM_PROOF_MS);
     const before = network.loaded();
     a.transport.send(heartbeat(one, two, 1_000));
     b.transport.send(heartbeat(two, one, 2_000));
