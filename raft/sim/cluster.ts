@@ -53,6 +53,8 @@ export class SimulatedCluster {
   readonly replicas: Map<ReplicaId, SimulatedReplica> = new Map();
   /** What became of a read; when it is confirmed, the state machine holds everything that it must show. */
   onRead: (id: ReplicaId, outcome: ReadOutcome) => void = () => {};
+  /** The replicas of hosts whose disk was lost, by the one before. */
+  readonly successors: Map<ReplicaId, ReplicaId> = new Map();
   readonly #parameters: ClusterParameters;
   readonly #hooks: ClusterHooks;
   readonly #random: Random;
@@ -98,6 +100,14 @@ export class SimulatedCluster {
     return replica;
   }
 
+  /** Its disk is gone or cannot be believed: the host comes back as a new replica, which nobody knows yet. */
+  retire(replica: SimulatedReplica): void {
+    this.trace(`retire ${replica.id}`);
+    replica.crash();
+    replica.disk.lose();
+    this.successors.set(replica.id, this.addFresh().id);
+  }
+
   trace(line: string): void {
     const stamped = `${this.timeline.now} ${line}`;
     this.#unhashed += `${stamped}\n`;
@@ -137,7 +147,7 @@ export class SimulatedCluster {
   #add(id: ReplicaId, hardState: HardState, entries: readonly Entry[]): SimulatedReplica {
     const storage = new MemoryStorage({ hardState, snapshot: null, entries });
     this.checker.addDisk(id, storage);
-    const disk = new SimulatedDisk(storage, {
+    const disk = new SimulatedDisk(id, storage, {
       timeline: this.timeline,
       random: this.#random.fork(),
       parameters: this.#parameters.disk,
@@ -157,6 +167,7 @@ export class SimulatedCluster {
       tampering: this.#hooks.tampering,
       send: (message) => this.network.send(message),
       onRead: (outcome) => this.onRead(id, outcome),
+      damaged: () => this.retire(replica),
       trace: (line) => this.trace(line),
     });
     this.replicas.set(id, replica);

@@ -1,15 +1,28 @@
 /**
  * The disk of one replica. Writes take time and finish in order, several waiting ones as one, as in the runtime; a crash
- * may or may not leave the write that was under way, as a whole, and its owner never hears of it. What is durable is
- * `storage`, and that is what the checker believes.
+ * leaves the write that was under way as a whole, in part or not at all, and its owner never hears of it. What is durable
+ * stands twice: in `storage`, which the checker believes, and in a database of real records, which is what a starting
+ * process reads. The two must say the same, or the database must notice that it cannot be believed.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { needsWrite, type Persist } from '../core/effects.ts';
+import type { Configuration, Entry, ReplicaId } from '../core/types.ts';
 import { type Group, takeGroup } from '../runtime/group-commit.ts';
 import type { MemoryStorage } from '../storage/memory.ts';
+import {
+  type PeerPositions,
+  type Position,
+  type Recovered,
+  StorageDamagedError,
+} from '../storage/storage.ts';
+import { type DatabaseImage, SimulatedDatabase } from './database.ts';
+import { check } from './facts.ts';
 import type { Random } from './random.ts';
 import type { Timeline } from './timeline.ts';
 
 export interface DiskParameters {
+  /** Real records in the real format beside what the checker believes: costs a fifth of a run. */
+  readonly hasDatabase: boolean;
   readonly writeMsMin: number;
   readonly writeMsMax: number;
   /** Of a write: to take `stallMs` instead. */
@@ -22,33 +35,36 @@ interface Write {
   readonly done: () => void;
 }
 
+/** What a crash did to the write that was under way. */
+export type CrashEffect = 'write-lost' | 'write-torn' | 'write-unconfirmed' | 'nothing';
+
+export interface DiskParts {
+  readonly timeline: Timeline;
+  readonly random: Random;
+  readonly parameters: DiskParameters;
+  /** Told of the batches that one write made durable. */
+  readonly durable: (batches: readonly Persist[]) => void;
+}
+
 export class SimulatedDisk {
   readonly storage: MemoryStorage;
-  readonly #timeline: Timeline;
-  readonly #random: Random;
-  readonly #parameters: DiskParameters;
-  /** Told of the batches that one write made durable. */
-  readonly #durable: (batches: readonly Persist[]) => void;
+  /** Null where the run has none: what was written is believed then. */
+  readonly #database: SimulatedDatabase | null;
+  readonly #parts: DiskParts;
   #queue: Write[] = [];
   #underWay: Group | null = null;
   /** A new one for each crash: completions of the old one come to nothing. */
   #power = {};
   #lost = false;
+  /** Somebody broke it since it was last read. */
+  #broken = false;
+  #image: DatabaseImage | null = null;
+  #isRolledBack = false;
 
-  constructor(
-    storage: MemoryStorage,
-    parts: {
-      timeline: Timeline;
-      random: Random;
-      parameters: DiskParameters;
-      durable: (batches: readonly Persist[]) => void;
-    },
-  ) {
+  constructor(id: ReplicaId, storage: MemoryStorage, parts: DiskParts) {
     this.storage = storage;
-    this.#timeline = parts.timeline;
-    this.#random = parts.random;
-    this.#parameters = parts.parameters;
-    this.#durable = parts.durable;
+    this.#database = parts.parameters.hasDatabase ? new SimulatedDatabase(id, storage.recover()) : null;
+    this.#parts = parts;
   }
 
   /** A lost disk never comes back. It keeps what it held for the checker: acknowledgements were given for it. */
@@ -56,20 +72,110 @@ export class SimulatedDisk {
     return this.#lost;
   }
 
+  /** Neither lost nor about to be found damaged. */
+  get isSound(): boolean {
+    return !this.#lost && !this.#broken;
+  }
+
+  get position(): Position {
+    return this.#database?.position ?? this.storage.position;
+  }
+
+  /** The oldest copy that was made of it, since it was last put back. */
+  get image(): DatabaseImage | null {
+    return this.#image;
+  }
+
+  /**
+   * What a starting process finds, or null when it finds that the disk cannot be believed. One that nobody broke is
+   * believed, and one that is believed holds what was written.
+   */
+  load(): Recovered | null {
+    const recovered = this.#read();
+    if (recovered === null) {
+      return null;
+    }
+    if (this.#isRolledBack) return recovered;
+    const expected = this.storage.recover();
+    check(isSame(recovered, expected), 'a disk gives back what was written', () => {
+      return `a disk gives back ${describe(recovered)} for ${describe(expected)}`;
+    });
+    this.#broken = false;
+    return recovered;
+  }
+
+  /** Every configuration that a replica which starts from it could act on. */
+  configurations(): Configuration[] {
+    const { snapshot, entries } = this.storage.recover();
+    const logged = entries.flatMap((entry) => (entry.kind === 'configuration' ? [entry.configuration] : []));
+    return snapshot === null ? logged : [snapshot.meta.configuration, ...logged];
+  }
+
   write(persist: Persist, done: () => void): void {
     this.#queue.push({ persist, done });
     this.#startNext();
   }
 
-  crash(): void {
-    if (this.#underWay !== null && this.#random.chance(0.5)) this.#commit(this.#underWay);
+  /** At once: it is rare, and nothing waits for it. */
+  remember(seen: PeerPositions): void {
+    this.#database?.remember(seen);
+    void this.storage.remember(seen);
+  }
+
+  /** Without power what is not synced is gone as well; with it only the process ends. */
+  crash(hasPower: boolean): CrashEffect {
+    const { random } = this.#parts;
+    const group = this.#underWay;
     this.#forget();
+    if (!hasPower) this.#database?.cutPower();
+    if (group === null) return 'nothing';
+    const effect = random.pick(['write-lost', 'write-torn', 'write-unconfirmed'] as const) ?? 'nothing';
+    if (effect === 'write-torn') this.#database?.tear(group.batch, random);
+    if (effect === 'write-unconfirmed') this.#commit(group);
+    return effect;
   }
 
   lose(): void {
     this.#forget();
     this.#lost = true;
     this.storage.damage('the disk is gone');
+  }
+
+  /** False when there was nothing to break. */
+  loseTail(): boolean {
+    return this.#break(this.#database?.loseTail(this.#parts.random) ?? false);
+  }
+
+  flipBit(): boolean {
+    return this.#break(this.#database?.flipBit(this.#parts.random) ?? false);
+  }
+
+  #break(happened: boolean): boolean {
+    if (happened) this.#broken = true;
+    return happened;
+  }
+
+  copy(): void {
+    this.#image ??= this.#database?.image() ?? null;
+  }
+
+  /** False without a copy. The process that starts from it cannot know: its peers have to. */
+  rollBack(): boolean {
+    if (this.#image === null || this.#database === null) return false;
+    this.#database.rollBack(this.#image);
+    this.#isRolledBack = true;
+    return true;
+  }
+
+  #read(): Recovered | null {
+    try {
+      return this.#database?.load() ?? this.storage.recover();
+    } catch (error) {
+      if (!(error instanceof StorageDamagedError)) throw error;
+      const { message } = error;
+      check(this.#broken, 'a sound disk is believed', () => message);
+      return null;
+    }
   }
 
   #forget(): void {
@@ -84,8 +190,9 @@ export class SimulatedDisk {
     const group = takeGroup([first, ...others]);
     const writes = this.#queue.splice(0, group.members.length);
     const power = this.#power;
+    const duration = needsWrite(group.batch, this.storage.hardState) ? this.#duration() : 0;
     this.#underWay = group;
-    this.#timeline.after(needsWrite(group.batch, this.storage.hardState) ? this.#duration() : 0, () => {
+    this.#parts.timeline.after(duration, () => {
       if (power !== this.#power) return;
       this.#commit(group);
       this.#underWay = null;
@@ -95,12 +202,38 @@ export class SimulatedDisk {
   }
 
   #duration(): number {
-    const { writeMsMin, writeMsMax, stallProbability, stallMs } = this.#parameters;
-    return this.#random.chance(stallProbability) ? stallMs : this.#random.integer(writeMsMin, writeMsMax);
+    const { random, parameters } = this.#parts;
+    const { writeMsMin, writeMsMax, stallProbability, stallMs } = parameters;
+    return random.chance(stallProbability) ? stallMs : random.integer(writeMsMin, writeMsMax);
   }
 
   #commit({ batch, members }: Group): void {
     this.storage.commit(batch);
-    this.#durable(members);
+    this.#database?.commit(batch);
+    this.#parts.durable(members);
   }
+}
+
+function isSame(a: Recovered, b: Recovered): boolean {
+  return (
+    isDeepStrictEqual(a.hardState, b.hardState) &&
+    isDeepStrictEqual(a.snapshot?.meta, b.snapshot?.meta) &&
+    Buffer.compare(a.snapshot?.data ?? NOTHING, b.snapshot?.data ?? NOTHING) === 0 &&
+    isDeepStrictEqual([...a.seen], [...b.seen]) &&
+    a.entries.length === b.entries.length &&
+    a.entries.every((entry, i) => isSameEntry(entry, b.entries[i]))
+  );
+}
+
+const NOTHING = new Uint8Array();
+
+function isSameEntry(a: Entry, b: Entry | undefined): boolean {
+  if (a.index !== b?.index || a.term !== b.term || a.kind !== b.kind) return false;
+  if (a.kind === 'command' && b.kind === 'command') return Buffer.compare(a.payload, b.payload) === 0;
+  return a.kind === 'noop' || isDeepStrictEqual(a, b);
+}
+
+function describe({ hardState, snapshot, entries }: Recovered): string {
+  const last = entries.at(-1) ?? snapshot?.meta.last;
+  return `${JSON.stringify(hardState)}, ${entries.length} entries up to ${last?.index} of term ${last?.term}`;
 }

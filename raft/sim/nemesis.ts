@@ -1,23 +1,22 @@
 /**
- * Makes things go wrong, from one source of chance: crashes, pauses, partitions of every shape, disks that are gone for
- * good, and membership changes in the middle of it. Breaks only what Raft promises to survive: of every set of voters
- * that may still be in force a majority keeps its disks, and a replica that lost its disk never returns under its id.
+ * Makes things go wrong, from one source of chance: crashes, pauses, partitions of every shape, disks that are gone or
+ * hold something else, clocks that jump, and transfers and membership changes in the middle of it. Breaks only what Raft
+ * promises to survive (fleet.ts), and a replica that lost its disk never returns under its id.
  */
-import type { Configuration, ReplicaId } from '../core/types.ts';
+import type { ReplicaId } from '../core/types.ts';
 import type { SimulatedCluster } from './cluster.ts';
+import type { CrashEffect } from './disk.ts';
+import { SimulatedFleet } from './fleet.ts';
 import type { Random } from './random.ts';
 import type { SimulatedReplica } from './replica.ts';
 import { CALM_NETWORK, type Fault, type SwarmParameters } from './swarm.ts';
 
-/** Ids are cheap, but every replica costs steps. */
-const REPLICAS_MAX = 16;
-const VOTERS_MAX = 7;
-
 export class Nemesis {
-  /** How often each fault happened. */
-  readonly counts: Map<Fault, number> = new Map();
+  /** How often each fault happened, and each thing that a crash did to a write under way. */
+  readonly counts: Map<Fault | CrashEffect, number> = new Map();
   readonly #cluster: SimulatedCluster;
   readonly #random: Random;
+  readonly #fleet: SimulatedFleet;
   readonly #parameters: SwarmParameters;
   #stopped = false;
 
@@ -25,6 +24,7 @@ export class Nemesis {
     this.#cluster = cluster;
     this.#parameters = parameters;
     this.#random = random;
+    this.#fleet = new SimulatedFleet(cluster, random);
   }
 
   start(): void {
@@ -50,8 +50,11 @@ export class Nemesis {
   }
 
   #strike(fault: Fault): void {
-    const happened = this.#inflict(fault);
-    if (happened) this.counts.set(fault, (this.counts.get(fault) ?? 0) + 1);
+    if (this.#inflict(fault)) this.#count(fault);
+  }
+
+  #count(what: Fault | CrashEffect): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
   }
 
   /** False when there was nothing to break. */
@@ -69,17 +72,20 @@ export class Nemesis {
       case 'transfer':
         return this.#transfer();
       case 'disk-loss':
-        return this.#loseDisk();
+      case 'bit-flip':
+      case 'lost-tail':
+        return this.#breakDisk(fault);
       case 'membership':
-        return this.#changeMembership();
+        return this.#fleet.changeAtRandom();
       default:
         return this.#partition(fault);
     }
   }
 
   #crash(replica: SimulatedReplica): boolean {
-    this.#cluster.trace(`crash ${replica.id}`);
-    replica.crash();
+    const effect = replica.crash(this.#random.chance(0.5));
+    this.#cluster.trace(`crash ${replica.id} ${effect}`);
+    if (effect !== 'nothing') this.#count(effect);
     this.#later(() => replica.start());
     return true;
   }
@@ -137,71 +143,19 @@ export class Nemesis {
     });
   }
 
-  #loseDisk(): boolean {
-    const replicas = [...this.#cluster.replicas.values()].filter((replica) => !replica.disk.lost);
+  /** The damage shows when the replica starts again, and then it is retired. */
+  #breakDisk(fault: 'disk-loss' | 'bit-flip' | 'lost-tail'): boolean {
+    const replicas = [...this.#cluster.replicas.values()].filter((replica) => replica.disk.isSound);
     const victim = this.#random.pick(replicas);
-    if (victim === undefined || this.#cluster.replicas.size >= REPLICAS_MAX) return false;
-    const survivable = this.#configurations().every(({ voters, outgoing }) => {
-      return [voters, outgoing].every((half) => this.#survives(half, victim.id));
-    });
-    if (!survivable) return false;
-    this.#cluster.trace(`disk-loss ${victim.id}`);
-    victim.loseDisk();
-    this.#cluster.addFresh();
-    return true;
-  }
-
-  /** Everything that may be in force: what the running hold in their logs, and what is on the disks of the others. */
-  #configurations(): Configuration[] {
-    const stored = [...this.#cluster.replicas.values()]
-      .filter((replica) => !replica.disk.lost)
-      .flatMap(({ disk }) => {
-        const { snapshot, entries } = disk.storage.recover();
-        const logged = entries.flatMap((entry) =>
-          entry.kind === 'configuration' ? [entry.configuration] : [],
-        );
-        return snapshot === null ? logged : [snapshot.meta.configuration, ...logged];
-      });
-    return [...stored, ...this.#cluster.checker.configurationsInUse()];
-  }
-
-  #survives(half: readonly ReplicaId[], victim: ReplicaId): boolean {
-    if (!half.includes(victim)) return true;
-    const left = half.filter((id) => id !== victim && this.#hasDisk(id));
-    return left.length * 2 > half.length;
-  }
-
-  #hasDisk(id: ReplicaId): boolean {
-    return this.#cluster.replicas.get(id)?.disk.lost === false;
-  }
-
-  /** Any set of members that keeps a majority of disks: promotions, demotions, removals, replacements, all at once. */
-  #changeMembership(): boolean {
-    const leader = this.#cluster.leader;
-    const configuration = leader?.status?.configuration;
-    if (leader === null || configuration === undefined) return false;
-    if (this.#cluster.replicas.size < REPLICAS_MAX && this.#random.chance(0.3)) this.#cluster.addFresh();
-    const present = [...configuration.voters, ...configuration.learners];
-    const fresh = [...this.#cluster.replicas.keys()].filter(
-      (id) => !present.includes(id) && this.#neverMember(id),
-    );
-    const pool = [...present, ...fresh].filter((id) => this.#hasDisk(id) || this.#random.chance(0.5));
-    const voters = this.#random.sample(pool, this.#random.integer(1, VOTERS_MAX));
-    const rest = pool.filter((id) => !voters.includes(id));
-    const learners = this.#random.sample(rest, this.#random.integer(0, rest.length));
-    if (voters.filter((id) => this.#hasDisk(id)).length * 2 <= voters.length) return false;
-    const result = leader.changeConfiguration({ voters, learners });
-    if (result?.kind !== 'appended') return false;
-    this.#cluster.trace(
-      `membership by ${leader.id} voters ${voters.join(',')} learners ${learners.join(',')}`,
-    );
-    return true;
-  }
-
-  /** A removed id never returns. */
-  #neverMember(id: ReplicaId): boolean {
-    return !this.#configurations().some(({ voters, outgoing, learners }) => {
-      return voters.includes(id) || outgoing.includes(id) || learners.includes(id);
-    });
+    if (victim === undefined || !this.#fleet.canLose(victim.id)) return false;
+    this.#cluster.trace(`${fault} ${victim.id}`);
+    if (fault === 'disk-loss') {
+      this.#cluster.retire(victim);
+      return true;
+    }
+    victim.crash();
+    const happened = fault === 'bit-flip' ? victim.disk.flipBit() : victim.disk.loseTail();
+    this.#later(() => victim.start());
+    return happened;
   }
 }

@@ -21,7 +21,7 @@ import { sha256 } from '../runtime/snapshotter.ts';
 import type { StateMachine } from '../runtime/state-machine.ts';
 import type { Recovered } from '../storage/storage.ts';
 import type { Checker } from './checker.ts';
-import type { SimulatedDisk } from './disk.ts';
+import type { CrashEffect, SimulatedDisk } from './disk.ts';
 import type { Random } from './random.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -69,6 +69,8 @@ export interface ReplicaParts {
   readonly tampering: Tampering;
   readonly send: (message: Message) => void;
   readonly onRead: (outcome: ReadOutcome) => void;
+  /** It cannot start from its disk, now or ever. */
+  readonly damaged: () => void;
   readonly trace: (line: string) => void;
 }
 
@@ -139,7 +141,11 @@ export class SimulatedReplica {
   start(): void {
     const { id, disk, options, machine, timeline, random, checker, tampering, trace } = this.#parts;
     if (this.#life !== null || disk.lost) return;
-    const stored = disk.storage.recover();
+    const stored = disk.load();
+    if (stored === null) {
+      this.#parts.damaged();
+      return;
+    }
     const recovered = tampering.recovered?.(id, stored) ?? stored;
     const clockOffset = random.integer(0, 1_000_000);
     trace(`start ${id} term ${recovered.hardState.term} commit ${recovered.hardState.commit}`);
@@ -177,17 +183,12 @@ export class SimulatedReplica {
     this.#drain(this.#life);
   }
 
-  crash(): void {
-    if (this.#life === null) return;
+  crash(hasPower = true): CrashEffect {
+    if (this.#life === null) return 'nothing';
     this.#life = null;
     this.#inbox = null;
     this.#parts.checker.stopped(this.id);
-    this.disk.crash();
-  }
-
-  loseDisk(): void {
-    this.crash();
-    this.disk.lose();
+    return this.disk.crash(hasPower);
   }
 
   pause(): void {

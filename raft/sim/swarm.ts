@@ -17,6 +17,8 @@ export const FAULTS = [
   'partition-asymmetric',
   'partition-bridge',
   'disk-loss',
+  'bit-flip',
+  'lost-tail',
   'membership',
   'clock-jump',
   'transfer',
@@ -52,6 +54,7 @@ export function drawSwarm(random: Random): SwarmParameters {
       options,
       network: drawNetwork(random, options.heartbeatMs),
       disk: {
+        hasDatabase: random.chance(0.5),
         writeMsMin: 0,
         writeMsMax: Math.floor(options.heartbeatMs * (random.pick([0, 0.02, 0.1, 0.4]) ?? 0)),
         stallProbability: random.chance(0.2) ? 0.01 : 0,
