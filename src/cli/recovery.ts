@@ -47,5 +47,7 @@ export interface Recovery {
   /** Changes nothing. */
   survey(options: RecoverOptions): Promise<Survey>;
   recover(options: RecoverOptions): Promise<NewEpoch>;
+  /** The cluster that this host is in; null when it is in none. */
+  clusterOf(directories: Directories): Promise<string | null>;
   restore(options: RestoreOptions): Promise<NewEpoch>;
 }

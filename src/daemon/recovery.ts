@@ -7,6 +7,7 @@ import { toLogIndex } from '../../raft/core/types.ts';
 import { replay, type Survivor, surveySurvivor } from '../../raft/runtime/recovery.ts';
 import { LevelStorage } from '../../raft/storage/level.ts';
 import { StorageDamagedError } from '../../raft/storage/storage.ts';
+import type { Directories } from '../cli/launcher.ts';
 import type { NewEpoch, RecoverOptions, Recovery, RestoreOptions, Survey } from '../cli/recovery.ts';
 import { loadClusterFile, type Membership } from '../cluster/cluster-file.ts';
 import { createIdentity, loadIdentity, saveIdentity } from '../cluster/identity.ts';
@@ -21,7 +22,7 @@ import { inAnotherCluster, notAMember } from './member-start.ts';
 import { beginEpoch } from './new-epoch.ts';
 import { openWorkplace } from './workplace.ts';
 
-export const recovery: Recovery = { survey, recover, restore };
+export const recovery: Recovery = { survey, recover, clusterOf, restore };
 
 interface Remains {
   readonly membership: Membership;
@@ -97,6 +98,11 @@ async function readSurvivor(
     if (!(error instanceof StorageDamagedError)) throw error;
     throw new TsflannelError(damaged(error), { cause: error });
   }
+}
+
+async function clusterOf({ dataDir }: Directories): Promise<string | null> {
+  const file = await loadClusterFile(dataDir);
+  return file?.state === 'member' ? file.clusterId : null;
 }
 
 /**

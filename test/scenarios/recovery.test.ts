@@ -348,7 +348,7 @@ describe('a snapshot', () => {
     expect(existsSync(join(fresh.dataDir, 'identity.json'))).toBe(false);
   });
 
-  test('is not restored below an agent or in another cluster: 7, nor without --yes: 9', async () => {
+  test('is not restored below an agent or in another cluster: 7, nor over a member without --yes: 9', async () => {
     expect(await agents('a').refused(['snapshot', 'restore', file, '--yes'])).toMatchObject({ exitCode: 7 });
     const other = new Agent(hosts.d);
     await other.init(['--network', '10.9.0.0/16']);
@@ -357,13 +357,15 @@ describe('a snapshot', () => {
       code: 'in-another-cluster',
       exitCode: 7,
     });
-    expect(await new Agent(hosts.c).refused(['snapshot', 'restore', file])).toMatchObject({ exitCode: 9 });
+    await agents('a').stop();
+    expect(await agents('a').refused(['snapshot', 'restore', file])).toMatchObject({ exitCode: 9 });
+    await agents('a').agent();
   });
 
   test('is restored on a fresh host as a new epoch, which the old hosts join with their subnets', async () => {
     for (const name of ['a', 'b']) await agents(name).kill();
     const fresh = new Agent(hosts.c);
-    const made = await fresh.json<NewEpoch>(['snapshot', 'restore', file, '--yes']);
+    const made = await fresh.json<NewEpoch>(['snapshot', 'restore', file]);
     expect(made).toMatchObject({ clusterId, epoch: 2 });
     await fresh.agent();
     const { subnet } = agents('b');
@@ -380,7 +382,9 @@ describe('a snapshot', () => {
     const made = await a.json<NewEpoch>(['snapshot', 'restore', file, '--yes']);
     expect(made).toMatchObject({ clusterId, epoch: 2 });
     await a.agent();
-    expect(a.subnet).toBe(subnet);
+    expect((await a.status()).lease?.subnet).toBe(subnet);
+    expect((await a.members()).map(({ name }) => name)).toEqual(['a']);
+    expect(await a.json<unknown[]>(['leases'])).toHaveLength(2);
   });
 
   test('two hosts that were each restored do not mix: 7, until one of them begins a newer epoch', async () => {

@@ -84,6 +84,9 @@ async function run(
       asked.recover.push(given);
       return made;
     },
+    async clusterOf() {
+      return null;
+    },
     async restore(given) {
       asked.restore.push(given);
       return made;
@@ -272,17 +275,19 @@ describe('snapshot inspect', () => {
 });
 
 describe('snapshot restore', () => {
-  test('without --yes it says what will be lost: 9', async () => {
+  test('on a member of that cluster it says what will be lost: 9, and does it with --yes', async () => {
     write();
-    const { result, asked } = await run(['snapshot', 'restore', file, '--json']);
+    const answers: Partial<Recovery> = { clusterOf: async () => 'c1' };
+    const { result, asked } = await run(['snapshot', 'restore', file, '--json'], { answers });
     expect(failure(result)).toMatchObject({ code: 'needs-yes', exitCode: 9 });
     expect(failure(result)['text']).toContain('as it was at 2026-11-23T10:00:00.000Z');
     expect(asked.restore).toEqual([]);
+    expect((await run(['snapshot', 'restore', file, '--yes'], { answers })).asked.restore).toHaveLength(1);
   });
 
-  test('hands a verified snapshot and the options of the agent over', async () => {
+  test('on a host in no cluster it needs no --yes, and gets a verified snapshot and the options of the agent', async () => {
     write();
-    const { result, asked } = await run(['snapshot', 'restore', file, '--yes', '--name', 'other', '--json']);
+    const { result, asked } = await run(['snapshot', 'restore', file, '--name', 'other', '--json']);
     expect(JSON.parse(result.stdout)).toEqual(made);
     expect(asked.restore).toMatchObject([
       { dataDir: directory, given: { name: ['other'] }, snapshot: { state: sample.state } },
@@ -291,7 +296,7 @@ describe('snapshot restore', () => {
 
   test('never asks about a file that is damaged', async () => {
     writeFileSync(file, 'tsflsnap');
-    const { result, asked } = await run(['snapshot', 'restore', file, '--yes', '--json']);
+    const { result, asked } = await run(['snapshot', 'restore', file, '--json']);
     expect(failure(result)).toMatchObject({ code: 'snapshot-damaged', exitCode: 1 });
     expect(asked.restore).toEqual([]);
   });
