@@ -25,7 +25,7 @@ export interface Count {
 }
 
 export class Clients {
-  readonly history: History = [];
+  readonly history: History;
   readonly counts: Count[] = [];
   readonly #ask: Ask;
   readonly #members: readonly number[];
@@ -33,10 +33,16 @@ export class Clients {
   /** Every value is written once: whoever reads it knows which write it was. */
   #values = 0;
 
-  constructor(members: readonly number[], ask: Ask, random: Random) {
+  constructor(members: readonly number[], ask: Ask, random: Random, history: History = []) {
     this.#members = members;
     this.#ask = ask;
     this.#random = random;
+    this.history = history;
+  }
+
+  /** Clients that can reach these members only, and write into the same history. */
+  of(...members: readonly number[]): Clients {
+    return new Clients(members, this.#ask, this.#random, this.history);
   }
 
   /** Until the signal is given, and the last operation of each client has ended. */
@@ -47,15 +53,17 @@ export class Clients {
 
   /** Every key that was written, read once more. */
   async readAll(): Promise<void> {
-    for (const key of new Set(this.history.map(({ op }) => op.key))) await this.get('reader', key);
+    for (const key of new Set(this.history.map(({ op }) => op.key)))
+      await this.certainly('reader', { kind: 'get', key });
   }
 
-  /** Until one of them answers. */
-  async get(client: string, key: string): Promise<KeyValueResult> {
-    for (;;) {
-      const result = await this.perform(client, { kind: 'get', key });
+  /** Until it is known that it was done; it may have been done more than once. Undefined when the signal was given. */
+  async certainly(client: string, op: KeyValueOp, signal?: AbortSignal): Promise<KeyValueResult | undefined> {
+    while (signal?.aborted !== true) {
+      const result = await this.perform(client, op, signal);
       if (result !== undefined) return result;
     }
+    return undefined;
   }
 
   /** The result, or undefined when nobody knows. Without a signal it is asked until it is not refused. */

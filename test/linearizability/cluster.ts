@@ -6,11 +6,13 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { KeyValueOp } from '../../raft/sim/key-value-model.ts';
+import type { Random } from '../../raft/sim/random.ts';
 import { repositoryRoot } from '../lab/agent.ts';
 import { run } from '../lab/command.ts';
 import { eventually } from '../lab/eventually.ts';
 import { type Host, Lab } from '../lab/lab.ts';
 import { createTestAuthority } from '../support/certificates.ts';
+import { Clients } from './clients.ts';
 import { MemberProcess } from './member-process.ts';
 import type { Answer, MemberConfig, MemberState, Mistake, PeerConfig, Request } from './protocol.ts';
 
@@ -43,7 +45,7 @@ export class Cluster implements AsyncDisposable {
   readonly #lab: Lab;
   readonly #members: ReadonlyMap<number, Member>;
   /** All that ever ran, to ask whether one failed. */
-  readonly #processes: MemberProcess[] = [];
+  readonly #processes = new Set<MemberProcess>();
 
   #lastServed: number | null = null;
 
@@ -89,7 +91,7 @@ export class Cluster implements AsyncDisposable {
     member.process = new MemberProcess(
       member.host.command([process.execPath, script, member.configFile, mode]),
     );
-    this.#processes.push(member.process);
+    this.#processes.add(member.process);
   }
 
   async kill(id: number): Promise<void> {
@@ -99,10 +101,33 @@ export class Cluster implements AsyncDisposable {
     await running?.kill();
   }
 
-  /** It is as if the disk had been replaced. */
-  async killAndWipe(id: number): Promise<void> {
-    await this.kill(id);
+  /** Of a member that does not run: its disk as it is now, to be put back later. */
+  async keepDisk(id: number): Promise<void> {
+    const { directory } = this.#member(id);
+    await run(['cp', '-a', directory, `${directory}.kept`]);
+  }
+
+  /** Of a member that does not run. */
+  async putBackDisk(id: number): Promise<void> {
+    await this.loseDisk(id);
+    const { directory } = this.#member(id);
+    await run(['mv', `${directory}.kept`, directory]);
+  }
+
+  /** Of a member that does not run. */
+  async loseDisk(id: number): Promise<void> {
     await run(['rm', '-r', this.#member(id).directory]);
+  }
+
+  /** Resolves with what a member printed last, once it has ended by itself, as it should. */
+  async ended(id: number): Promise<string> {
+    const member = this.#member(id);
+    const { process } = member;
+    await process?.exited;
+    if (process?.failure == null) throw new Error(`member ${id} did not end by itself`);
+    member.process = null;
+    this.#processes.delete(process);
+    return process.failure;
   }
 
   pause(id: number): void {
@@ -134,12 +159,8 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  async operate(id: number, op: KeyValueOp): Promise<Answer> {
-    const { process } = this.#member(id);
-    if (process === null) return { kind: 'refused', leader: null };
-    const answer = await process.ask<Answer>({ kind: 'operate', op }, ANSWER_MS_MAX);
-    if (answer?.kind === 'done') this.#lastServed = id;
-    return answer ?? { kind: 'lost' };
+  clients(random: Random): Clients {
+    return new Clients(this.ids, (id, op) => this.#operate(id, op), random);
   }
 
   async ask<T>(id: number, request: Request): Promise<T | null> {
@@ -165,12 +186,20 @@ export class Cluster implements AsyncDisposable {
 
   /** What members printed that ended by themselves, which none should. */
   failures(): readonly string[] {
-    return this.#processes.flatMap(({ failure }) => failure ?? []);
+    return [...this.#processes].flatMap(({ failure }) => failure ?? []);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.ids.map((id) => this.kill(id)));
     await this.#lab[Symbol.asyncDispose]();
+  }
+
+  async #operate(id: number, op: KeyValueOp): Promise<Answer> {
+    const { process } = this.#member(id);
+    if (process === null) return { kind: 'refused', leader: null };
+    const answer = await process.ask<Answer>({ kind: 'operate', op }, ANSWER_MS_MAX);
+    if (answer?.kind === 'done') this.#lastServed = id;
+    return answer ?? { kind: 'lost' };
   }
 
   #member(id: number): Member {

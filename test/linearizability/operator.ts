@@ -35,15 +35,17 @@ export class Operator {
     }
   }
 
-  /** Until it has worked once. */
-  async handOver(): Promise<void> {
-    while (!(await this.#tryHandOver())) await delay(RETRY_MS);
+  /** Until it has worked, or nothing has to be done. To anybody unless told to whom. */
+  async handOver(target?: number): Promise<void> {
+    while (!(await this.#tryHandOver(target))) await delay(RETRY_MS);
   }
 
-  async #tryHandOver(): Promise<boolean> {
+  async #tryHandOver(to?: number): Promise<boolean> {
     const leader = await this.#leader();
-    const target = this.#random.pick(leader?.state.voters.filter((id) => id !== leader.id) ?? []);
-    if (leader === null || target === undefined) return false;
+    if (leader === null) return false;
+    if (leader.id === to) return true;
+    const target = to ?? this.#random.pick(leader.state.voters.filter((id) => id !== leader.id));
+    if (target === undefined) return false;
     const outcome = await this.#cluster.ask<TransferOutcome>(leader.id, { kind: 'transfer', target });
     return outcome?.kind === 'transferred';
   }

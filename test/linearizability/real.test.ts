@@ -7,7 +7,6 @@ import { describe, expect, it } from 'vitest';
 import { keyValueModel } from '../../raft/sim/key-value-model.ts';
 import { checkLinearizable } from '../../raft/sim/linearize.ts';
 import { Random } from '../../raft/sim/random.ts';
-import { Clients } from './clients.ts';
 import { Cluster } from './cluster.ts';
 import { Nemesis } from './nemesis.ts';
 import { Operator } from './operator.ts';
@@ -54,7 +53,7 @@ async function strike(
   operate: (signal: AbortSignal) => Promise<readonly number[]>,
 ): Promise<void> {
   const nemesis = new Nemesis(cluster, random.fork());
-  const clients = new Clients(cluster.ids, (id, op) => cluster.operate(id, op), random.fork());
+  const clients = cluster.clients(random.fork());
   const signal = AbortSignal.timeout(RUN_MS);
   const operated = operate(signal);
   await Promise.all([clients.run(CLIENTS, signal), nemesis.run(signal)]);
