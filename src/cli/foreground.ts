@@ -82,11 +82,19 @@ async function untilStopped<R extends Ready>(
   log: Log,
 ): Promise<ExitCode> {
   const ready = await Promise.race([running.ready, running.stopped.then(() => null)]);
-  if (ready !== null) {
-    await say(ready);
-    await notify(log, 'READY=1');
+  if (ready === null) return await running.stopped;
+  await say(ready);
+  await notify(log, 'READY=1');
+  try {
+    return await running.stopped;
+  } catch (error) {
+    if (!(error instanceof TsflannelError)) throw error;
+    // What the command had to say on standard output is said.
+    const { code, text, fix, exitCode } = error.refusal;
+    log.error(code, text, { fix });
+    await running.stop();
+    return exitCode;
   }
-  return await running.stopped;
 }
 
 /** A service manager that cannot be told is no reason to stop what containers rely on. */

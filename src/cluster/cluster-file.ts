@@ -63,6 +63,21 @@ export async function saveClusterFile(dataDir: string, file: ClusterFile): Promi
   });
 }
 
+let lastChange: Promise<void> = Promise.resolve();
+
+/** One change after the other: no two parts of an agent overwrite each other's. A host that has left is left alone. */
+export async function changeMembership(
+  dataDir: string,
+  change: (membership: Membership) => Membership,
+): Promise<void> {
+  const mine = lastChange.then(async () => {
+    const file = await loadClusterFile(dataDir);
+    if (file?.state === 'member') await saveClusterFile(dataDir, change(file));
+  });
+  lastChange = mine.catch(() => undefined);
+  await mine;
+}
+
 export async function removeClusterFile(dataDir: string): Promise<void> {
   await rm(join(dataDir, FILE), { force: true });
 }

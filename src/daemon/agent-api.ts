@@ -19,7 +19,7 @@ import type {
   TokenEntry,
 } from '../control/answers.ts';
 import type { TokenCreateParams } from '../control/protocol.ts';
-import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import { isReached, type WaitTarget } from '../observe/health.ts';
 import { buildStatus, type Status } from '../observe/status.ts';
 import type { CommandResult, CommandResultKind } from '../subnet/command-result.ts';
@@ -41,7 +41,7 @@ const POLL_MS = 20;
 export function agentApi(parts: ApiParts): AgentApi {
   const replica = (): Replica => {
     const one = parts.sources().replica;
-    if (one === null) throw new TsflannelError(noReplica());
+    if (one === null) throw new TsflannelError(noReplica(parts.sources()));
     return one;
   };
   const state = (): ClusterState => {
@@ -223,11 +223,8 @@ function notReached({ replica, watcher }: FactSources, target: WaitTarget): Retu
   );
 }
 
-function noReplica(): ReturnType<typeof refuse> {
-  return refuse(
-    'raft-not-running',
-    EXIT.failed,
-    'The replica of this host is not running, because its database is damaged.',
-    'Stop the agent and run "tsflannel join" with a token of this cluster; containers keep talking.',
-  );
+/** With what the damage asks for. */
+function noReplica({ problems }: FactSources): Refusal {
+  const fix = problems[0]?.fix ?? 'See "tsflannel status".';
+  return refuse('raft-not-running', EXIT.failed, 'The replica of this host is not running.', fix);
 }

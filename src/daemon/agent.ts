@@ -9,18 +9,19 @@ import { EpochWatch } from '../cluster/epoch-watch.ts';
 import { LeaderDuties } from '../cluster/leader-duties.ts';
 import { LeaseHolder } from '../cluster/lease-holder.ts';
 import type { Replica } from '../cluster/replica.ts';
+import { VotersKeeper } from '../cluster/voters-keeper.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
 import { serveControl } from '../control/server.ts';
 import { EXIT, type ExitCode, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import type { NetlinkKernel } from '../netlink/kernel.ts';
-import type { Problem } from '../observe/agent-facts.ts';
 import { serveHealth } from '../observe/health-server.ts';
 import type { Log } from '../observe/log.ts';
 import type { NodeId } from '../subnet/lease.ts';
 import { view } from '../subnet/lease-view.ts';
 import { agentApi } from './agent-api.ts';
 import { CacheWriter } from './cache-writer.ts';
+import { Comeback } from './comeback.ts';
 import { DataPlane } from './data-plane.ts';
 import { dataFiles } from './directories.ts';
 import type { FactSources } from './facts.ts';
@@ -34,14 +35,15 @@ export interface AgentParts {
   readonly options: AgentOptions;
   readonly nodeId: NodeId;
   readonly membership: Membership;
-  /** Null with a damaged database: then the data plane runs from the cache, and `problems` says so. */
-  readonly replica: Replica | null;
-  readonly problems: readonly Problem[];
+  /** With a damaged database the data plane runs from the cache until the host has come back. */
+  readonly replica: Replica | Comeback;
   readonly kernel: NetlinkKernel;
   readonly watcher: HostWatcher;
   readonly firewall: Firewall;
   readonly previous: PreviousSubnets;
   readonly log: Log;
+  /** Aborted with the reason why no agent may run from this directory any more. */
+  readonly disqualified: AbortSignal;
   /** Called at the very end: the lock and what else the starter holds. */
   readonly release: () => Promise<void>;
   /** The host has left the cluster: forget the membership. */
@@ -55,6 +57,9 @@ export class Agent {
   readonly #parts: AgentParts;
   readonly #stack = new AsyncStack();
   readonly #dataPlane: DataPlane;
+  /** Null while the host has not come back. */
+  #replica: Replica | null;
+  #membership: Membership;
   #holder: LeaseHolder | null = null;
   #epochWatch: EpochWatch | null = null;
   #markReady: () => void = () => undefined;
@@ -83,9 +88,16 @@ export class Agent {
       this.#failReady = reject;
     });
     this.ready.catch(() => undefined); // who does not wait for it must not be ended by it
-    this.stopped = new Promise((resolve) => {
+    this.stopped = new Promise((resolve, reject) => {
       this.#end = resolve;
+      const { disqualified } = parts;
+      const disqualify = (): void => reject(disqualified.reason);
+      if (disqualified.aborted) disqualify();
+      else disqualified.addEventListener('abort', disqualify, { once: true });
     });
+    this.stopped.catch(() => undefined); // as above
+    this.#replica = parts.replica instanceof Comeback ? null : parts.replica;
+    this.#membership = parts.membership;
     const { nodeId, kernel, firewall, options, log } = parts;
     this.#dataPlane = new DataPlane({
       nodeId,
@@ -98,18 +110,19 @@ export class Agent {
   }
 
   get sources(): FactSources {
-    const { options, nodeId, membership, replica, watcher, problems } = this.#parts;
+    const { options, nodeId, replica, watcher } = this.#parts;
+    const damage = replica instanceof Comeback ? replica.problem : null;
     const refusal = this.#holder?.refusal ?? null;
     const newerEpoch = this.#epochWatch?.problem ?? null;
     return {
       agent: options,
       nodeId,
-      membership,
-      replica,
+      membership: this.#membership,
+      replica: this.#replica,
       dataPlane: this.#dataPlane,
       watcher,
       problems: [
-        ...problems,
+        ...(damage === null ? [] : [damage]),
         ...(refusal === null ? [] : [{ ...refusal, severity: 'error' } as const]),
         ...(newerEpoch === null ? [] : [newerEpoch]),
       ],
@@ -133,7 +146,8 @@ export class Agent {
     this.#stack.push(async () => kernel.close());
     this.#stack.push(async () => watcher[Symbol.dispose]());
     this.#stack.push(() => this.#dataPlane.close());
-    if (replica !== null) this.#stack.push(() => replica.close());
+    this.#stack.push(async () => this.#replica?.close());
+    if (replica instanceof Comeback) this.#stack.push(() => replica.close());
     const control = await serveControl(runDir, this.#api(), log);
     this.#stack.push(() => control.close());
     if (options.healthzPort !== 0) {
@@ -141,12 +155,22 @@ export class Agent {
       const health = await serveHealth({ ip, port, isReady: () => this.#dataPlane.ready });
       this.#stack.push(() => health.close());
     }
-    await this.#startDataPlane();
-    if (replica !== null) this.#startDuties(replica);
+    const cache = await this.#startDataPlane();
+    if (replica instanceof Comeback)
+      replica.start((back, membership) => this.#attach(back, membership, cache));
+    else this.#attach(replica, this.#membership, cache);
   }
 
-  async #startDataPlane(): Promise<void> {
-    const { watcher, dataDir, nodeId, replica, log, membership } = this.#parts;
+  #attach(replica: Replica, membership: Membership, cache: CacheWriter): void {
+    this.#replica = replica;
+    this.#membership = membership;
+    if (this.#stopping !== null) return; // it is closed with the rest
+    this.#followLog(replica, cache);
+    this.#startDuties(replica, membership);
+  }
+
+  async #startDataPlane(): Promise<CacheWriter> {
+    const { watcher, dataDir, nodeId, log, membership } = this.#parts;
     const cache = new CacheWriter(dataFiles(dataDir).leaseCache, membership, nodeId, log);
     this.#stack.push(() => cache.close());
     const cached = await cache.read();
@@ -157,7 +181,11 @@ export class Agent {
     };
     watcher.onChange(followHost);
     followHost();
-    if (replica === null) return;
+    return cache;
+  }
+
+  #followLog(replica: Replica, cache: CacheWriter): void {
+    const { nodeId } = this.#parts;
     const followLog = (): void => {
       const { state } = replica;
       // After a start without quorum the cache may know more than the part of the log that is known to be committed.
@@ -171,8 +199,8 @@ export class Agent {
     followLog();
   }
 
-  #startDuties(replica: Replica): void {
-    const { dataDir, log, nodeId, options, watcher, previous, membership } = this.#parts;
+  #startDuties(replica: Replica, membership: Membership): void {
+    const { dataDir, log, nodeId, options, watcher, previous } = this.#parts;
     const holder = new LeaseHolder({
       replica,
       nodeId,
@@ -185,6 +213,8 @@ export class Agent {
     const keeper = new CaKeyKeeper(replica, dataDir, membership.epoch, log);
     const epochWatch = new EpochWatch(replica, membership, log);
     this.#epochWatch = epochWatch;
+    const voters = new VotersKeeper(replica, dataDir, log);
+    this.#stack.push(() => voters.close());
     const duties = [holder, new LeaderDuties(replica, log), keeper, epochWatch];
     this.#stack.push(async () => {
       for (const duty of duties) duty[Symbol.dispose]();

@@ -10,7 +10,13 @@ import { toReplicaId } from '../../raft/core/types.ts';
 import { LevelStorage } from '../../raft/storage/level.ts';
 import type { InitOptions, InitReady, Running } from '../cli/launcher.ts';
 import { foundAuthority } from '../cluster/certificate-authority.ts';
-import { loadClusterFile, type Membership, saveCaKey, saveClusterFile } from '../cluster/cluster-file.ts';
+import {
+  changeMembership,
+  loadClusterFile,
+  type Membership,
+  saveCaKey,
+  saveClusterFile,
+} from '../cluster/cluster-file.ts';
 import { FIRST_EPOCH } from '../cluster/epoch.ts';
 import { askNamedPeers } from '../cluster/founding.ts';
 import {
@@ -30,14 +36,8 @@ import type { Agent } from './agent.ts';
 import { change, joinCommand } from './agent-api.ts';
 import { raftFiles } from './directories.ts';
 import { requestLease } from './lease-request.ts';
-import {
-  forgetMembership,
-  readyFacts,
-  runAgent,
-  running,
-  startMember,
-  startReplica,
-} from './member-start.ts';
+import { forgetMembership, readyFacts, runAgent, running, startMember } from './member-start.ts';
+import { startReplica } from './replica-start.ts';
 import { openWorkplace, type Workplace } from './workplace.ts';
 
 const FIRST_REPLICA = toReplicaId(1);
@@ -129,7 +129,7 @@ async function found(
       await replica.close();
       throw error;
     }
-    const agent = await runAgent(workplace, identity, membership, replica, []);
+    const agent = await runAgent(workplace, identity, membership, replica);
     return running(agent, () => announce(workplace, agent, membership, id, secret));
   } catch (error) {
     // Nobody outside has seen more of this cluster than its name.
@@ -219,7 +219,7 @@ async function announce(
   id: string,
   secret: string,
 ): Promise<InitReady> {
-  await saveClusterFile(workplace.start.dataDir, { ...membership, announced: true });
+  await changeMembership(workplace.start.dataDir, (stored) => ({ ...stored, announced: true }));
   const caDigest = certificateDigest(new X509Certificate(membership.caCert).raw);
   const token = formatToken({ id, caDigest, secret });
   return { ...readyFacts(agent, workplace), token, joinCommand: joinCommand(agent.sources, token) };

@@ -39,8 +39,8 @@ import {
   runAgent,
   running,
   startMember,
-  startReplica,
 } from './member-start.ts';
+import { startReplica } from './replica-start.ts';
 import { openWorkplace, type Workplace } from './workplace.ts';
 
 export async function joinExisting(options: JoinOptions): Promise<Running<Ready>> {
@@ -99,7 +99,7 @@ async function enter(
     else await replica.close();
     throw error;
   }
-  const agent = await runAgent(workplace, identity, membership, replica, []);
+  const agent = await runAgent(workplace, identity, membership, replica);
   return running(agent, async () => readyFacts(agent, workplace));
 }
 
@@ -151,7 +151,7 @@ async function rejoin(
     await replica.close();
     throw error;
   }
-  const agent = await runAgent(workplace, identity, membership, replica, []);
+  const agent = await runAgent(workplace, identity, membership, replica);
   return running(agent, async () => readyFacts(agent, workplace));
 }
 

@@ -1,5 +1,5 @@
 /**
- * From a membership on disk to a running agent: opens the replica, or goes on without it where its database cannot be
+ * From a membership on disk to a running agent: opens the replica, or has it come back where its database cannot be
  * believed, and hands everything to the agent.
  */
 import { rm } from 'node:fs/promises';
@@ -9,50 +9,14 @@ import type { Ready, Running } from '../cli/launcher.ts';
 import { loadCaKey, type Membership, removeClusterFile } from '../cluster/cluster-file.ts';
 import { removeOtherEpochs } from '../cluster/epoch.ts';
 import type { Identity } from '../cluster/identity.ts';
-import { Replica } from '../cluster/replica.ts';
+import type { Replica } from '../cluster/replica.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
-import type { Ip } from '../net/ip.ts';
-import { toIp } from '../net/ip.ts';
-import type { Problem } from '../observe/agent-facts.ts';
 import { Agent } from './agent.ts';
+import { Comeback } from './comeback.ts';
 import { dataFiles, raftFiles } from './directories.ts';
 import { leaseFacts, nodeFacts } from './facts.ts';
+import { startReplica } from './replica-start.ts';
 import type { Workplace } from './workplace.ts';
-
-/** All interfaces: addresses of a running host may change. */
-const ANY = '0.0.0.0';
-
-export interface ReplicaStart {
-  readonly workplace: Workplace;
-  readonly identity: Identity;
-  readonly membership: Membership;
-  readonly caKey: string | null;
-  /** Null but for `init`. */
-  readonly founding: readonly Ip[] | null;
-  readonly storage: LevelStorage;
-}
-
-export async function startReplica({ workplace, storage, ...rest }: ReplicaStart): Promise<Replica> {
-  const { options, watcher, start } = workplace;
-  const { log } = start;
-  try {
-    return await Replica.start({
-      ...rest,
-      storage,
-      bind: { host: ANY, port: options.port },
-      address: watcher.selection?.publicIp ?? toIp(ANY),
-      log,
-      onFatal: (error) => {
-        log.error('replica-failed', 'The replica of this host cannot go on.', { err: error });
-        // Nothing may be voted, acknowledged or half-done any more: the service manager starts a fresh process.
-        process.exit(EXIT.failed);
-      },
-    });
-  } catch (error) {
-    await storage.close();
-    throw error;
-  }
-}
 
 /** The agent of a host that is a member already. Throws TsflannelError. */
 export async function startMember(
@@ -68,11 +32,18 @@ export async function startMember(
       replica: membership.replicaId,
     });
     const replica = await startReplica({ workplace, identity, membership, caKey, founding: null, storage });
-    return await runAgent(workplace, identity, membership, replica, []);
+    return await runAgent(workplace, identity, membership, replica);
   } catch (error) {
     if (!(error instanceof StorageDamagedError)) throw error;
-    workplace.start.log.error('database-damaged', damaged(error).text, { err: error });
-    return await runAgent(workplace, identity, membership, null, [damaged(error)]);
+    workplace.start.log.error('database-damaged', "The database of this host's replica cannot be used.", {
+      err: error,
+    });
+    return await runAgent(
+      workplace,
+      identity,
+      membership,
+      new Comeback(workplace, identity, membership, error),
+    );
   }
 }
 
@@ -80,8 +51,7 @@ export async function runAgent(
   workplace: Workplace,
   identity: Identity,
   membership: Membership,
-  replica: Replica | null,
-  problems: readonly Problem[],
+  replica: Replica | Comeback,
 ): Promise<Agent> {
   const { start, options, kernel, watcher, firewall, previous, lock } = workplace;
   const { dataDir, runDir, log } = start;
@@ -100,12 +70,12 @@ export async function runAgent(
     nodeId: identity.nodeId,
     membership,
     replica,
-    problems,
     kernel,
     watcher,
     firewall,
     previous,
     log,
+    disqualified: workplace.disqualified,
     release: () => lock.release(),
     forget: () => forgetMembership(dataDir),
   });
@@ -139,18 +109,6 @@ export function running<R extends Ready>(agent: Agent, whenReady: () => Promise<
     ready: agent.ready.then(whenReady),
     stopped: agent.stopped,
     stop: () => agent.stop(),
-  };
-}
-
-function damaged(error: StorageDamagedError): Problem {
-  return {
-    ...refuse(
-      'database-damaged',
-      EXIT.failed,
-      `The database of this host's replica cannot be used: ${error.message}.`,
-      'Containers keep talking from the last known leases; stop the agent and run "tsflannel join" with a token of this cluster.',
-    ),
-    severity: 'error',
   };
 }
 

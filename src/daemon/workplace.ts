@@ -39,6 +39,9 @@ export interface Workplace {
   readonly firewall: Firewall;
   readonly previous: PreviousSubnets;
   readonly lock: DirectoryLock;
+  /** Aborted, with the TsflannelError as its reason, when no agent may run from this directory any more. */
+  readonly disqualified: AbortSignal;
+  disqualify(error: TsflannelError): void;
   /** Stores what was given, for the starts that give nothing. */
   saveOptions(): Promise<void>;
   /** Throws TsflannelError (exit 7) when something on this host stands in the way of the network or its device. */
@@ -83,6 +86,7 @@ async function equip(
   const { options, given } = resolved;
   const watcher = await HostWatcher.start({ kernel, agent: options, ...wish, log });
   const { addresses } = await kernel.read();
+  const disqualification = new AbortController();
   return {
     start,
     options,
@@ -91,6 +95,8 @@ async function equip(
     firewall: new HostFirewall({ foundFile: foundFile(start.runDir) }),
     previous: await readPreviousSubnets(files.leaseCache, options.subnetFile, addresses),
     lock,
+    disqualified: disqualification.signal,
+    disqualify: (error) => disqualification.abort(error),
     saveOptions: () => writeAgentOptions(path, withInterface(given, watcher)),
     checkConflicts: async (config, nodeId) => {
       if (config.Network === undefined) return;

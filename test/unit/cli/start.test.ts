@@ -279,7 +279,9 @@ describe('an agent in the foreground', () => {
       }),
       stop: async () => undefined,
     });
-    expect((await run(['init'], {}, { init })).code).toBe(7);
+    const { code, stdout, stderr } = await run(['init', '--json'], {}, { init });
+    expect([code, JSON.parse(stdout)]).toMatchObject([7, { clusterId: initReady.clusterId }]);
+    expect(stderr).toContain('disk-full');
   });
 
   test('agent.pid is there while it runs', async () => {

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { toReplicaId } from '../../../raft/core/types.ts';
 import {
+  changeMembership,
   loadCaKey,
   loadClusterFile,
   type Membership,
@@ -40,6 +41,18 @@ describe('cluster.json', () => {
   it('is null on a host that was never told to be in a cluster', async () => {
     expect(await loadClusterFile(directory)).toBeNull();
     expect(await loadCaKey(directory, 1)).toBeNull();
+  });
+
+  it('is changed by one part of an agent after the other, and not made anew', async () => {
+    const known = membership.known.map((one) => ({ ...one, replicaId: toReplicaId(9) }));
+    await changeMembership(directory, (stored) => ({ ...stored, known }));
+    expect(await loadClusterFile(directory), 'of a host that has left').toBeNull();
+    await saveClusterFile(directory, { ...membership, announced: false });
+    await Promise.all([
+      changeMembership(directory, (stored) => ({ ...stored, known })),
+      changeMembership(directory, (stored) => ({ ...stored, announced: true })),
+    ]);
+    expect(await loadClusterFile(directory)).toEqual({ ...membership, known });
   });
 
   it('is read back as it was written, and nobody else may read it', async () => {
