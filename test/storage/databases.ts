@@ -6,6 +6,7 @@ import { toReplicaId } from '../../raft/core/types.ts';
 import { LevelStorage } from '../../raft/storage/level.ts';
 import type { StorageIdentity } from '../../raft/storage/records.ts';
 import { StorageDamagedError } from '../../raft/storage/storage.ts';
+import { EMPTY } from '../unit/raft/storage/contract.ts';
 import { textOf } from './workload.ts';
 
 export const identity: StorageIdentity = { cluster: 'c1', replica: toReplicaId(7) };
@@ -48,24 +49,40 @@ export class Databases implements AsyncDisposable {
     files: Files,
     use: (storage: LevelStorage) => Promise<void> = async () => {},
   ): Promise<string | StorageDamagedError> {
+    return await this.#with(files, async (directory) => {
+      try {
+        await using storage = await LevelStorage.open(directory, identity);
+        const text = textOf(await storage.load());
+        await use(storage);
+        return text;
+      } catch (error) {
+        if (error instanceof StorageDamagedError) return error;
+        throw error;
+      }
+    });
+  }
+
+  /** Makes a database where these files lie. */
+  async create(files: Files): Promise<string> {
+    return await this.#with(files, async (directory) => {
+      await using storage = await LevelStorage.create(directory, identity, EMPTY);
+      return textOf(await storage.load());
+    });
+  }
+
+  async #with<T>(files: Files, use: (directory: string) => Promise<T>): Promise<T> {
     const directory = this.path();
     await mkdir(directory);
-    await Promise.all([...files].map(([name, bytes]) => writeFile(join(directory, name), bytes)));
     try {
-      await using storage = await LevelStorage.open(directory, identity);
-      const text = textOf(await storage.load());
-      await use(storage);
-      return text;
-    } catch (error) {
-      if (error instanceof StorageDamagedError) return error;
-      throw error;
+      await Promise.all([...files].map(([name, bytes]) => writeFile(join(directory, name), bytes)));
+      return await use(directory);
     } finally {
       await rm(directory, { recursive: true });
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.#parent, { recursive: true });
+    await rm(this.#parent, { recursive: true, force: true });
   }
 }
 

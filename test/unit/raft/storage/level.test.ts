@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Level } from 'level';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { InitialState } from '../../../../raft/core/bootstrap.ts';
 import { toReplicaId } from '../../../../raft/core/types.ts';
+import { decodeFence } from '../../../../raft/storage/fence.ts';
 import { LevelStorage } from '../../../../raft/storage/level.ts';
 import {
   encodeLogRecord,
@@ -193,6 +195,8 @@ describe('a damaged directory', () => {
   });
 });
 
+type ChainedBatch = ReturnType<Level<Buffer, Buffer>['batch']>;
+
 function rawDatabase(directory: string): Level<Buffer, Buffer> {
   return new Level<Buffer, Buffer>(directory, {
     keyEncoding: 'buffer',
@@ -265,7 +269,7 @@ describe('records', () => {
         await db.put(key, value);
       }
     });
-    expect(String(found)).toMatch('digest');
+    expect(String(found)).toMatch('does not have its digest');
   });
 
   it('of another replica or cluster are refused', async () => {
@@ -364,6 +368,31 @@ function openElsewhere(directory: string): string {
   });
   return stdout + stderr;
 }
+
+it('a fence never says what is not durable yet, and says it before the write is done', async () => {
+  const directory = join(await temporary(), 'raft');
+  await using storage = await LevelStorage.create(directory, identity, EMPTY);
+  const fenced = (): number => decodeFence(readFileSync(join(directory, 'fence'))).fence.writeSequence;
+  await using other = rawDatabase(join(await temporary(), 'other'));
+  await other.open();
+  let batches: object = other.batch();
+  while (!Object.hasOwn(batches, 'write')) batches = Object.getPrototypeOf(batches);
+  const seen: number[] = [];
+  const { write } = batches as ChainedBatch;
+  using _spy = vi.spyOn(batches as ChainedBatch, 'write').mockImplementation(async function (
+    this: ChainedBatch,
+    options,
+  ) {
+    seen.push(fenced());
+    await write.call(this, options);
+    seen.push(fenced());
+  });
+  await storage.write(batch({ term: 1, vote: 1 }));
+  seen.push(fenced());
+  await storage.write(batch({ term: 1, vote: 1, entries: [command(1, 1)] }));
+  seen.push(fenced());
+  expect(seen).toEqual([1, 1, 2, 2, 2, 3]);
+});
 
 it('a failed write is final', async () => {
   const directory = join(await temporary(), 'raft');
