@@ -31,7 +31,7 @@ export default defineConfig({
       project('sim', 600_000, { serial: false }),
       // These need root and namespaces and share a kernel: one file at a time.
       project('lab', 60_000),
-      project('linearizability', 180_000),
+      project('linearizability', 600_000),
       project('scenarios', 180_000),
       project('docker', 180_000),
     ],

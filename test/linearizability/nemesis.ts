@@ -6,8 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../../raft/sim/random.ts';
 import type { Cluster } from './cluster.ts';
 
-export const STRIKES = ['kill', 'pause', 'isolate', 'halves', 'one-way', 'bridge'] as const;
-export type Strike = (typeof STRIKES)[number];
+export type Strike = 'kill' | 'pause' | 'isolate' | 'halves' | 'one-way' | 'bridge';
 
 /** From the end of one to the next; together with how long one lasts, a kill comes every two seconds. */
 const KILL_PAUSE_MS = 1_200;

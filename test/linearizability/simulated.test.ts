@@ -7,9 +7,10 @@ import { simulate, TICK_MS } from '../../raft/sim/run.ts';
 import { encodeOp } from './key-value-machine.ts';
 import { type Reading, ServingMachine, SimulatedClients } from './simulated-clients.ts';
 
-const HISTORIES = 500;
-const TICKS = 500;
-const CLIENTS = 4;
+const LONG = process.env['TSFLANNEL_TEST_LONG'] === '1';
+const HISTORIES = LONG ? 5_000 : 500;
+const TICKS = 300;
+const CLIENTS = 8;
 
 interface Outcome {
   readonly verdict: Verdict;
