@@ -12,36 +12,35 @@ export class DecodeError extends Error {
 const TWO_32 = 2 ** 32;
 
 export class ByteWriter {
-  #bytes: Uint8Array;
-  #view: DataView;
+  /** Of the shared pool: allocating and clearing memory of its own costs more than most of what is written. */
+  #bytes: Buffer;
   #length = 0;
 
   /** `capacity` is a first guess; the buffer grows. */
   constructor(capacity = 256) {
-    this.#bytes = new Uint8Array(capacity);
-    this.#view = new DataView(this.#bytes.buffer);
+    this.#bytes = Buffer.allocUnsafe(capacity);
   }
 
   u8(n: number): void {
     const at = this.#reserve(1);
-    this.#view.setUint8(at, n);
+    this.#bytes.writeUInt8(n, at);
   }
 
   u16(n: number): void {
     const at = this.#reserve(2);
-    this.#view.setUint16(at, n);
+    this.#bytes.writeUInt16BE(n, at);
   }
 
   u32(n: number): void {
     const at = this.#reserve(4);
-    this.#view.setUint32(at, n);
+    this.#bytes.writeUInt32BE(n, at);
   }
 
   /** Safe integers only: what is 64 bit in the format is 53 bit in memory. */
   u64(n: number): void {
     const at = this.#reserve(8);
-    this.#view.setUint32(at, Math.floor(n / TWO_32));
-    this.#view.setUint32(at + 4, n % TWO_32);
+    this.#bytes.writeUInt32BE(Math.floor(n / TWO_32), at);
+    this.#bytes.writeUInt32BE(n % TWO_32, at + 4);
   }
 
   raw(bytes: Uint8Array): void {
@@ -54,19 +53,18 @@ export class ByteWriter {
   }
 
   /** What was written; a view, valid until the next write. */
-  finish(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
+  finish(): Buffer {
+    return this.#length === this.#bytes.length ? this.#bytes : this.#bytes.subarray(0, this.#length);
   }
 
-  /** Makes room for `size` bytes and returns where they go. Call it before touching `#view`: it may replace it. */
+  /** Makes room for `size` bytes and returns where they go. Call it before touching `#bytes`: it may replace it. */
   #reserve(size: number): number {
     const at = this.#length;
     this.#length += size;
     if (this.#length > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(this.#length, this.#bytes.length * 2));
+      const grown = Buffer.allocUnsafe(Math.max(this.#length, this.#bytes.length * 2));
       grown.set(this.#bytes);
       this.#bytes = grown;
-      this.#view = new DataView(grown.buffer);
     }
     return at;
   }

@@ -100,7 +100,7 @@ export function logKey(index: LogIndex): Buffer {
   const to = new ByteWriter(10);
   to.raw(LOG_PREFIX);
   to.u64(index);
-  return buffer(to);
+  return to.finish();
 }
 
 export function chunkKey(generation: number, chunk: number): Buffer {
@@ -108,7 +108,7 @@ export function chunkKey(generation: number, chunk: number): Buffer {
   to.raw(CHUNK_PREFIX);
   to.u64(generation);
   to.u32(chunk);
-  return buffer(to);
+  return to.finish();
 }
 
 export function isLogKey(bytes: Buffer): boolean {
@@ -233,7 +233,7 @@ export function encodeLogRecord(previous: Link, entry: Entry): { bytes: Buffer; 
   to.u32(0);
   to.u64(previous.term);
   encodeEntry(to, entry);
-  const bytes = buffer(to);
+  const bytes = to.finish();
   const chain = crc32(bytes.subarray(LOG_BODY_OFFSET), previous.chain);
   bytes.writeUInt32BE(chain, LOG_BODY_OFFSET - 4);
   return { bytes: seal(bytes), link: { term: entry.term, index: entry.index, chain } };
@@ -259,18 +259,13 @@ export function decodeLogRecord(previous: Link, bytes: Uint8Array): { entry: Ent
   });
 }
 
-function buffer(writer: ByteWriter): Buffer {
-  const bytes = writer.finish();
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
 /** Checksum and version before what `write` writes. */
 export function sealed(write: (to: ByteWriter) => void): Buffer {
   const to = new ByteWriter();
   to.u32(0);
   to.u8(FORMAT_VERSION);
   write(to);
-  return seal(buffer(to));
+  return seal(to.finish());
 }
 
 function seal(bytes: Buffer): Buffer {
