@@ -58,7 +58,7 @@ export class LeaseLedger {
     checkOverlaps([...after.leases.values()]);
     for (const lease of after.leases.values()) checkChange(command, before, lease);
     for (const lease of before.leases.values()) {
-      if (!after.leases.has(lease.subnet)) checkLoss(command, lease);
+      if (!after.leases.has(lease.subnet)) checkLoss(command, before, lease);
     }
   }
 }
@@ -92,6 +92,7 @@ function checkChange(command: Command, before: ClusterState, lease: Lease): void
     );
     const free =
       old === undefined ||
+      isVacated(command, before, old) ||
       (old.state === 'absent' && old.expiresAt + DAYS_7_MS <= Math.max(before.time, command.time));
     check(free, 'no lease lost without a command', () => what);
     return;
@@ -111,11 +112,20 @@ function checkChange(command: Command, before: ClusterState, lease: Lease): void
   check(old.attributes === lease.attributes || described, 'no lease changed without a command', () => what);
 }
 
-function checkLoss(command: Command, lease: Lease): void {
+function checkLoss(command: Command, before: ClusterState, lease: Lease): void {
   const given =
+    isVacated(command, before, lease) ||
     (command.kind === 'release' && command.nodeId === lease.nodeId && command.subnet === lease.subnet) ||
     (command.kind === 'member-remove' && command.nodeId === lease.nodeId && !command.keepsLease);
   check(given, 'no lease lost without a command', () => `${command.kind} takes ${show(lease)} away`);
+}
+
+/** Kept for a host that was removed, and now another host has its address. */
+function isVacated(command: Command, before: ClusterState, lease: Lease): boolean {
+  const takesAddress =
+    (command.kind === 'acquire' || command.kind === 'update-attributes') &&
+    command.attributes.publicIp === lease.attributes.publicIp;
+  return takesAddress && !before.members.has(lease.nodeId);
 }
 
 function show({ subnet, nodeId, state, expiresAt }: Lease): string {

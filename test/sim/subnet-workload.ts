@@ -2,7 +2,7 @@
  * The real subnet state machine in the simulator: what its hosts ask of it, drawn at random over a small world in which
  * they meet each other often, with cluster time kept as the product keeps it, and the ledger that watches the leases.
  */
-import type { CommandEntry } from '../../raft/core/types.ts';
+import type { CommandEntry, ReplicaId } from '../../raft/core/types.ts';
 import type { StateMachine } from '../../raft/runtime/state-machine.ts';
 import type { Random, SimulatedProcess, Workload } from '../../raft/sim/index.ts';
 import { toCidr } from '../../src/net/cidr.ts';
@@ -16,6 +16,7 @@ import {
 import { type Command, decodeCommand, encodeCommand } from '../../src/subnet/command.ts';
 import type { CommandResult } from '../../src/subnet/command-result.ts';
 import { type ClusterTime, toClusterTime } from '../../src/subnet/lease.ts';
+import type { MemberProfile } from '../../src/subnet/member.ts';
 import type { ClusterState } from '../../src/subnet/state.ts';
 import { SubnetStateMachine } from '../../src/subnet/state-machine.ts';
 import { attributes, bootstrapCommand, configOf, DAY_MS, grant, profile } from '../unit/subnet/samples.ts';
@@ -117,6 +118,8 @@ const KINDS = [
   'unreserve',
   'update-attributes',
   'member-update',
+  'member-role',
+  'rejoin',
   'member-remove',
   'token-create',
   'token-revoke',
@@ -169,22 +172,42 @@ function draw(random: Random, count: number, machine: SimulatedSubnet): Command 
         moveLeases: random.chance(0.5),
       };
     default:
-      return drawMembers(random, kind, machine.clusterTime, { requestId, profile: host.profile });
+      return drawMembers(random, kind, time, {
+        requestId,
+        profile: host.profile,
+        replica: state.members.get(nodeId)?.replicaId ?? state.nextReplicaId,
+      });
   }
 }
 
 function drawMembers(
   random: Random,
-  kind: 'join' | 'member-update' | 'member-remove' | 'token-create' | 'token-revoke',
+  kind:
+    | 'join'
+    | 'rejoin'
+    | 'member-update'
+    | 'member-role'
+    | 'member-remove'
+    | 'token-create'
+    | 'token-revoke',
   time: ClusterTime,
-  host: { readonly requestId: string; readonly profile: ReturnType<typeof profile> },
+  host: {
+    readonly requestId: string;
+    readonly profile: MemberProfile;
+    /** The replica that it is, or one that never was. */
+    readonly replica: ReplicaId;
+  },
 ): Command {
-  const { requestId } = host;
+  const { requestId, replica: retired } = host;
   const { nodeId, name, address } = host.profile;
   const tokenId = pick(random, kind === 'token-revoke' ? ['t2', 't3'] : ['t1', 't1', 't1', 't2', 't3']);
   switch (kind) {
     case 'join':
       return { kind, time, requestId, tokenId, ...host.profile };
+    case 'rejoin':
+      return { kind, time, requestId, nodeId, retired };
+    case 'member-role':
+      return { kind, time, nodeId, wantsVoter: random.chance(0.5) };
     case 'member-update':
       return { kind, time, nodeId, name, address, port: random.integer(1, 9) };
     case 'member-remove':
