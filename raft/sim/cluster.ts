@@ -19,9 +19,11 @@ import type { StateMachine } from '../runtime/state-machine.ts';
 import { MemoryStorage } from '../storage/memory.ts';
 import { Checker } from './checker.ts';
 import { type DiskParameters, SimulatedDisk } from './disk.ts';
+import { check } from './facts.ts';
 import { type NetworkParameters, SimulatedNetwork } from './network.ts';
 import type { Random } from './random.ts';
-import { type SimulatedProcess, SimulatedReplica, type Tampering } from './replica.ts';
+import { type Origin, type SimulatedProcess, SimulatedReplica, type Tampering } from './replica.ts';
+import { Sessions } from './sessions.ts';
 import { Timeline } from './timeline.ts';
 import { describeMessage } from './trace.ts';
 
@@ -49,12 +51,13 @@ export interface ClusterHooks {
 export class SimulatedCluster {
   readonly timeline: Timeline = new Timeline();
   readonly checker: Checker = new Checker();
-  readonly network: SimulatedNetwork;
+  readonly network: SimulatedNetwork<Origin>;
   readonly replicas: Map<ReplicaId, SimulatedReplica> = new Map();
   /** What became of a read; when it is confirmed, the state machine holds everything that it must show. */
   onRead: (id: ReplicaId, outcome: ReadOutcome) => void = () => {};
-  /** The replicas of hosts whose disk was lost, by the one before. */
-  readonly successors: Map<ReplicaId, ReplicaId> = new Map();
+  /** Who belongs to it, where that is decided outside of Raft: a host whose disk was lost comes back under a new id. */
+  readonly members: Set<ReplicaId> = new Set();
+  readonly #sessions = new Sessions((replica) => this.#rolledBack(replica));
   readonly #parameters: ClusterParameters;
   readonly #hooks: ClusterHooks;
   readonly #random: Random;
@@ -69,7 +72,7 @@ export class SimulatedCluster {
       timeline: this.timeline,
       random: random.fork(),
       parameters: parameters.network,
-      deliver: (message) => this.#deliver(message),
+      deliver: (message, origin) => this.#deliver(message, origin),
     });
     this.#bootstrap();
   }
@@ -102,10 +105,20 @@ export class SimulatedCluster {
 
   /** Its disk is gone or cannot be believed: the host comes back as a new replica, which nobody knows yet. */
   retire(replica: SimulatedReplica): void {
+    if (replica.disk.lost) return;
     this.trace(`retire ${replica.id}`);
     replica.crash();
     replica.disk.lose();
-    this.successors.set(replica.id, this.addFresh().id);
+    const fresh = this.addFresh();
+    if (this.members.delete(replica.id)) this.members.add(fresh.id);
+  }
+
+  /** What its peers say: it stops for good. */
+  #rolledBack(replica: SimulatedReplica): void {
+    check(replica.disk.isRolledBack, 'a peer that lost nothing is believed', () => {
+      return `replica ${replica.id} is refused, but its disk was never put back`;
+    });
+    this.timeline.after(0, () => this.retire(replica));
   }
 
   trace(line: string): void {
@@ -141,6 +154,7 @@ export class SimulatedCluster {
     this.checker.genesis(genesis);
     for (const id of voters) this.#add(id, { term, vote: null, commit: index }, genesis);
     for (const id of learners) this.#add(id, EMPTY, []);
+    for (const id of ids) this.members.add(id);
     for (const replica of this.replicas.values()) replica.start();
   }
 
@@ -165,7 +179,7 @@ export class SimulatedCluster {
       random: this.#random.fork(),
       checker: this.checker,
       tampering: this.#hooks.tampering,
-      send: (message) => this.network.send(message),
+      send: (message, origin) => this.network.send(message, origin),
       onRead: (outcome) => this.onRead(id, outcome),
       damaged: () => this.retire(replica),
       trace: (line) => this.trace(line),
@@ -174,9 +188,13 @@ export class SimulatedCluster {
     return replica;
   }
 
-  #deliver(message: Message): void {
+  #deliver(message: Message, origin: Origin): void {
+    const from = this.replicas.get(message.from);
+    const to = this.replicas.get(message.to);
+    if (from === undefined || to === undefined) return;
+    if (this.#parameters.disk.hasDatabase && !this.#sessions.connect(from, origin.life, to)) return;
     this.trace(describeMessage(message));
-    this.replicas.get(message.to)?.deliver(message);
+    to.deliver(message, origin);
   }
 }
 

@@ -15,8 +15,9 @@ import {
   type Recovered,
   StorageDamagedError,
 } from '../storage/storage.ts';
+import { NO_POSITION } from '../transport/witness.ts';
 import { type DatabaseImage, SimulatedDatabase } from './database.ts';
-import { check } from './facts.ts';
+import { check, NOBODY } from './facts.ts';
 import type { Random } from './random.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -77,13 +78,23 @@ export class SimulatedDisk {
     return !this.#lost && !this.#broken;
   }
 
+  /** Of no use without a database. */
   get position(): Position {
-    return this.#database?.position ?? this.storage.position;
+    return this.#database?.position ?? NO_POSITION;
   }
 
-  /** The oldest copy that was made of it, since it was last put back. */
-  get image(): DatabaseImage | null {
-    return this.#image;
+  /** Where the copy stood that was made of it. */
+  get copied(): Position | null {
+    return this.#image?.position ?? null;
+  }
+
+  get hasDatabase(): boolean {
+    return this.#database !== null;
+  }
+
+  /** It holds an older copy of itself, and what is written to it adds to that: nothing of it is to be believed. */
+  get isRolledBack(): boolean {
+    return this.#isRolledBack;
   }
 
   /**
@@ -104,11 +115,13 @@ export class SimulatedDisk {
     return recovered;
   }
 
-  /** Every configuration that a replica which starts from it could act on. */
+  /** Every configuration that a replica which starts from it could act on: what is not committed may go again. */
   configurations(): Configuration[] {
-    const { snapshot, entries } = this.storage.recover();
-    const logged = entries.flatMap((entry) => (entry.kind === 'configuration' ? [entry.configuration] : []));
-    return snapshot === null ? logged : [snapshot.meta.configuration, ...logged];
+    const { hardState, snapshot, entries } = this.storage.recover();
+    const logged = entries.filter((entry) => entry.kind === 'configuration');
+    const settled = logged.findLast(({ index }) => index <= hardState.commit)?.configuration;
+    const open = logged.filter(({ index }) => index > hardState.commit).map((entry) => entry.configuration);
+    return [settled ?? snapshot?.meta.configuration ?? NOBODY, ...open];
   }
 
   write(persist: Persist, done: () => void): void {
@@ -119,7 +132,7 @@ export class SimulatedDisk {
   /** At once: it is rare, and nothing waits for it. */
   remember(seen: PeerPositions): void {
     this.#database?.remember(seen);
-    void this.storage.remember(seen);
+    if (!this.#isRolledBack) void this.storage.remember(seen);
   }
 
   /** Without power what is not synced is gone as well; with it only the process ends. */
@@ -164,6 +177,7 @@ export class SimulatedDisk {
     if (this.#image === null || this.#database === null) return false;
     this.#database.rollBack(this.#image);
     this.#isRolledBack = true;
+    this.#broken = true;
     return true;
   }
 
@@ -190,7 +204,12 @@ export class SimulatedDisk {
     const group = takeGroup([first, ...others]);
     const writes = this.#queue.splice(0, group.members.length);
     const power = this.#power;
-    const duration = needsWrite(group.batch, this.storage.hardState) ? this.#duration() : 0;
+    const duration = needsWrite(
+      group.batch,
+      this.#isRolledBack ? group.batch.hardState : this.storage.hardState,
+    )
+      ? this.#duration()
+      : 0;
     this.#underWay = group;
     this.#parts.timeline.after(duration, () => {
       if (power !== this.#power) return;
@@ -208,8 +227,9 @@ export class SimulatedDisk {
   }
 
   #commit({ batch, members }: Group): void {
-    this.storage.commit(batch);
     this.#database?.commit(batch);
+    if (this.#isRolledBack) return;
+    this.storage.commit(batch);
     this.#parts.durable(members);
   }
 }

@@ -3,6 +3,7 @@
  * majority keeps its disks, because without one Raft promises nothing, and no replica id returns once it was removed.
  */
 import type { Configuration, ReplicaId } from '../core/types.ts';
+import { isBehind } from '../transport/witness.ts';
 import type { SimulatedCluster } from './cluster.ts';
 import type { Random } from './random.ts';
 
@@ -29,13 +30,31 @@ export class SimulatedFleet {
     });
   }
 
+  /**
+   * Whether its peers would notice that the replica lost everything since its copy was made. Each voter has to know, from
+   * its disk, for any of them may be the one that asks for its vote or counts its acknowledgement. Where one does not, the
+   * copy is too new, and no rule of Raft says that such a loss is survived.
+   */
+  wouldNotice(victim: ReplicaId): boolean {
+    const copied = this.#cluster.replicas.get(victim)?.disk.copied;
+    if (copied == null) return false;
+    const voters = new Set(
+      this.#configurations().flatMap(({ voters, outgoing }) => [...voters, ...outgoing]),
+    );
+    voters.delete(victim);
+    return [...voters].every((id) => {
+      const disk = this.#cluster.replicas.get(id)?.disk;
+      return disk?.isSound !== true || isBehind(copied, disk.storage.recover().seen.get(victim));
+    });
+  }
+
   /** Any set of members that keeps a majority of disks: promotions, demotions, removals, replacements, all at once. */
   changeAtRandom(): boolean {
     const leader = this.#cluster.leader;
     const configuration = leader?.status?.configuration;
     if (leader === null || configuration === undefined) return false;
     const random = this.#random;
-    if (random.chance(0.3) && this.#mayGrow()) this.#cluster.addFresh();
+    if (random.chance(0.3) && this.mayGrow()) this.#cluster.addFresh();
     const present = [...configuration.voters, ...configuration.learners];
     const known = this.#everMembers();
     const fresh = [...this.#cluster.replicas.keys()].filter((id) => !known.has(id));
@@ -43,7 +62,7 @@ export class SimulatedFleet {
     const voters = random.sample(pool, random.integer(1, VOTERS_MAX));
     const rest = pool.filter((id) => !voters.includes(id));
     const learners = random.sample(rest, random.integer(0, rest.length));
-    if (voters.filter((id) => this.#hasDisk(id)).length * 2 <= voters.length) return false;
+    if (!this.isSurvivable(voters)) return false;
     const result = leader.changeConfiguration({ voters, learners });
     if (result?.kind !== 'appended') return false;
     this.#cluster.trace(
@@ -52,7 +71,12 @@ export class SimulatedFleet {
     return true;
   }
 
-  #mayGrow(): boolean {
+  /** A majority of them is there, or will be. */
+  isSurvivable(voters: readonly ReplicaId[]): boolean {
+    return voters.filter((id) => this.#hasDisk(id)).length * 2 > voters.length;
+  }
+
+  mayGrow(): boolean {
     const ids = [...this.#cluster.replicas.keys()];
     return ids.length < IDS_MAX && ids.filter((id) => this.#hasDisk(id)).length < REPLICAS_MAX;
   }

@@ -7,6 +7,7 @@ import type { ReplicaId } from '../core/types.ts';
 import type { SimulatedCluster } from './cluster.ts';
 import type { CrashEffect } from './disk.ts';
 import { SimulatedFleet } from './fleet.ts';
+import { SimulatedPilot } from './pilot.ts';
 import type { Random } from './random.ts';
 import type { SimulatedReplica } from './replica.ts';
 import { CALM_NETWORK, type Fault, type SwarmParameters } from './swarm.ts';
@@ -17,6 +18,8 @@ export class Nemesis {
   readonly #cluster: SimulatedCluster;
   readonly #random: Random;
   readonly #fleet: SimulatedFleet;
+  /** Null where membership changes at random. */
+  readonly #pilot: SimulatedPilot | null;
   readonly #parameters: SwarmParameters;
   #stopped = false;
 
@@ -25,6 +28,11 @@ export class Nemesis {
     this.#parameters = parameters;
     this.#random = random;
     this.#fleet = new SimulatedFleet(cluster, random);
+    const electionMs = parameters.cluster.options.electionTimeoutMsMin;
+    this.#pilot = parameters.hasAutopilot
+      ? new SimulatedPilot(cluster, this.#fleet, random.fork(), electionMs)
+      : null;
+    this.#pilot?.start();
   }
 
   start(): void {
@@ -35,6 +43,11 @@ export class Nemesis {
       if (fault !== undefined) this.#strike(fault);
       this.start();
     });
+  }
+
+  /** Whether the membership that this leader has is what it is to be. */
+  isSettled(leader: SimulatedReplica): boolean {
+    return this.#pilot?.isAtRest(leader) ?? true;
   }
 
   /** Ends every fault: the network is calm, and whoever has a disk is up. */
@@ -75,8 +88,10 @@ export class Nemesis {
       case 'bit-flip':
       case 'lost-tail':
         return this.#breakDisk(fault);
+      case 'rollback':
+        return this.#rollBack();
       case 'membership':
-        return this.#fleet.changeAtRandom();
+        return this.#pilot?.wish() ?? this.#fleet.changeAtRandom();
       default:
         return this.#partition(fault);
     }
@@ -157,5 +172,22 @@ export class Nemesis {
     const happened = fault === 'bit-flip' ? victim.disk.flipBit() : victim.disk.loseTail();
     this.#later(() => victim.start());
     return happened;
+  }
+
+  /** The first time it makes the copies, later it puts one back. The replica starts, and its peers have to refuse it. */
+  #rollBack(): boolean {
+    const sound = [...this.#cluster.replicas.values()].filter((replica) => replica.disk.isSound);
+    for (const { disk } of sound) {
+      // One that is a quorum by itself would serve before anybody could refuse it.
+      if (disk.configurations().every(({ voters }) => voters.length > 1)) disk.copy();
+    }
+    const victims = sound.filter(({ id }) => this.#fleet.wouldNotice(id) && this.#fleet.canLose(id));
+    const victim = this.#random.pick(victims);
+    if (victim === undefined) return false;
+    victim.crash();
+    if (!victim.disk.rollBack()) return false;
+    this.#cluster.trace(`rollback ${victim.id}`);
+    this.#later(() => victim.start());
+    return true;
   }
 }

@@ -18,20 +18,21 @@ export interface NetworkParameters {
   readonly slowMsMax: number;
 }
 
-export class SimulatedNetwork {
+/** `Stamp` goes with a message, for whoever delivers it. */
+export class SimulatedNetwork<Stamp> {
   /** How often each thing happened: `dropped`, `duplicated`, `slow`, `cut`, and each also by kind of message. */
   readonly counts: Map<string, number> = new Map();
   parameters: NetworkParameters;
   readonly #timeline: Timeline;
   readonly #random: Random;
-  readonly #deliver: (message: Message) => void;
+  readonly #deliver: (message: Message, stamp: Stamp) => void;
   #isCut: (from: ReplicaId, to: ReplicaId) => boolean = () => false;
 
   constructor(parts: {
     timeline: Timeline;
     random: Random;
     parameters: NetworkParameters;
-    deliver: (message: Message) => void;
+    deliver: (message: Message, stamp: Stamp) => void;
   }) {
     this.#timeline = parts.timeline;
     this.#random = parts.random;
@@ -39,17 +40,17 @@ export class SimulatedNetwork {
     this.#deliver = parts.deliver;
   }
 
-  send(message: Message): void {
+  send(message: Message, stamp: Stamp): void {
     freeze(message);
     const { dropProbability, duplicateProbability } = this.parameters;
     if (this.#random.chance(dropProbability)) {
       this.#count('dropped', message);
       return;
     }
-    this.#transmit(message);
+    this.#transmit(message, stamp);
     if (this.#random.chance(duplicateProbability)) {
       this.#count('duplicated', message);
-      this.#transmit(message);
+      this.#transmit(message, stamp);
     }
   }
 
@@ -70,13 +71,13 @@ export class SimulatedNetwork {
     for (const name of [what, `${what} ${kind}`]) counts.set(name, (counts.get(name) ?? 0) + 1);
   }
 
-  #transmit(message: Message): void {
+  #transmit(message: Message, stamp: Stamp): void {
     const { delayMsMin, delayMsMax, slowProbability, slowMsMax } = this.parameters;
     const slow = this.#random.chance(slowProbability);
     if (slow) this.#count('slow', message);
     this.#timeline.after(this.#random.integer(delayMsMin, slow ? slowMsMax : delayMsMax), () => {
       if (this.#isCut(message.from, message.to)) this.#count('cut', message);
-      else this.#deliver(message);
+      else this.#deliver(message, stamp);
     });
   }
 }

@@ -19,7 +19,8 @@ import {
 import type { ReplicaId, Snapshot, SnapshotMeta } from '../core/types.ts';
 import { sha256 } from '../runtime/snapshotter.ts';
 import type { StateMachine } from '../runtime/state-machine.ts';
-import type { Recovered } from '../storage/storage.ts';
+import type { Position, Recovered } from '../storage/storage.ts';
+import { Witness } from '../transport/witness.ts';
 import type { Checker } from './checker.ts';
 import type { CrashEffect, SimulatedDisk } from './disk.ts';
 import type { Random } from './random.ts';
@@ -52,6 +53,13 @@ export interface SimulatedProcess {
   simulatedMs(): number;
 }
 
+/** Where a message comes from. */
+export interface Origin {
+  readonly life: number;
+  /** What was durable when it left. */
+  readonly position: Position;
+}
+
 export interface ReplicaParts {
   readonly id: ReplicaId;
   readonly disk: SimulatedDisk;
@@ -67,7 +75,8 @@ export interface ReplicaParts {
   readonly random: Random;
   readonly checker: Checker;
   readonly tampering: Tampering;
-  readonly send: (message: Message) => void;
+  /** `life` counts the starts of this replica. */
+  readonly send: (message: Message, origin: Origin) => void;
   readonly onRead: (outcome: ReadOutcome) => void;
   /** It cannot start from its disk, now or ever. */
   readonly damaged: () => void;
@@ -77,6 +86,10 @@ export interface ReplicaParts {
 /** One life of the process, from start to crash. */
 interface Incarnation {
   readonly core: RaftCore;
+  /** Null for one that started from an older copy of its disk: what it says counts only if somebody believes it. */
+  readonly checker: Checker | null;
+  readonly witness: Witness;
+  origin: Origin;
   readonly process: SimulatedProcess;
   readonly machine: StateMachine<unknown>;
   readonly bootedAt: number;
@@ -100,6 +113,8 @@ export class SimulatedReplica {
   #life: Incarnation | null = null;
   /** What waits for a paused process; null while it runs. */
   #inbox: (() => void)[] | null = null;
+  /** Counts its starts. */
+  life = 0;
   /** Messages, timers and confirmations that reached the core. */
   steps = 0;
   #wallOffset: number;
@@ -122,6 +137,11 @@ export class SimulatedReplica {
   /** Null while it is down. */
   get machine(): StateMachine<unknown> | null {
     return this.#life?.machine ?? null;
+  }
+
+  /** Of the present life's clock; 0 while it is down. */
+  get monotonicMs(): number {
+    return this.#life?.process.monotonicMs() ?? 0;
   }
 
   get leads(): boolean {
@@ -149,7 +169,11 @@ export class SimulatedReplica {
     const recovered = tampering.recovered?.(id, stored) ?? stored;
     const clockOffset = random.integer(0, 1_000_000);
     trace(`start ${id} term ${recovered.hardState.term} commit ${recovered.hardState.commit}`);
-    checker.started(id, recovered);
+    const watched = disk.isRolledBack ? null : checker;
+    watched?.started(id, recovered);
+    this.life++;
+    const witness = new Witness();
+    for (const [peer, position] of recovered.seen) witness.observe(peer, position);
     const bootedAt = timeline.now;
     const clockRate = random.integer(980, 1_020) / 1_000;
     const process: SimulatedProcess = {
@@ -169,6 +193,9 @@ export class SimulatedReplica {
     });
     this.#life = {
       core,
+      checker: watched,
+      witness,
+      origin: { life: this.life, position: disk.position },
       process,
       machine: machine(process),
       bootedAt,
@@ -185,9 +212,9 @@ export class SimulatedReplica {
 
   crash(hasPower = true): CrashEffect {
     if (this.#life === null) return 'nothing';
+    this.#life.checker?.stopped(this.id);
     this.#life = null;
     this.#inbox = null;
-    this.#parts.checker.stopped(this.id);
     return this.disk.crash(hasPower);
   }
 
@@ -206,11 +233,24 @@ export class SimulatedReplica {
     this.#wallOffset += this.#parts.random.integer(-YEAR_MS, YEAR_MS);
   }
 
-  deliver(message: Message): void {
+  /** How far this replica has seen the disk of a peer. */
+  seen(peer: ReplicaId): Position | undefined {
+    return this.#life?.witness.entries().get(peer);
+  }
+
+  deliver(message: Message, { position }: Origin): void {
     this.#enter((life) => {
+      this.#observe(life, message.from, position);
       const messages = this.#parts.tampering.received?.(message) ?? [message];
       for (const one of messages) life.core.step(one, this.#now(life));
     });
+  }
+
+  #observe({ witness, process }: Incarnation, peer: ReplicaId, position: Position): void {
+    if (!this.disk.hasDatabase) return;
+    witness.observe(peer, position);
+    const news = witness.takeNews(process.monotonicMs());
+    if (news !== null) this.disk.remember(news);
   }
 
   propose(payload: Uint8Array): ProposeResult | null {
@@ -229,7 +269,7 @@ export class SimulatedReplica {
   readIndex(): ReadResult | null {
     return this.#enter((life) => {
       const result = life.core.readIndex(this.#now(life));
-      if (result.kind === 'pending') this.#parts.checker.reading(this.id, result.id);
+      if (result.kind === 'pending') life.checker?.reading(this.id, result.id);
       return result;
     });
   }
@@ -266,19 +306,20 @@ export class SimulatedReplica {
   }
 
   #drain(life: Incarnation): void {
-    const { id, checker, tampering } = this.#parts;
+    const { id, tampering } = this.#parts;
+    const { checker } = life;
     for (;;) {
       const taken = life.core.takeEffects();
       const effects = tampering.effects?.(taken, life.core.status) ?? taken;
-      checker.stepped(id, effects, life.claims);
+      checker?.stepped(id, effects, life.claims);
       life.claims = [];
       this.#traceTransition(effects);
-      for (const message of effects.send) this.#send(message);
+      for (const message of effects.send) this.#send(life, message);
       if (effects.persist !== null) this.#write(life, effects.persist);
       if (effects.restore !== null) this.#restore(life, effects.restore);
       this.#apply(life, effects);
-      for (const outcome of effects.reads) this.#answerRead(outcome);
-      checker.settled(id);
+      for (const outcome of effects.reads) this.#answerRead(life, outcome);
+      checker?.settled(id);
       const quiet =
         effects.send.length === 0 &&
         effects.persist === null &&
@@ -296,7 +337,7 @@ export class SimulatedReplica {
       if (life !== this.#life) return;
       // A paused process hears of its write later, and only then sends what waits for it.
       this.#enterAlways((alive) => {
-        for (const message of persist.thenSend) this.#send(message);
+        for (const message of persist.thenSend) this.#send(alive, message);
         alive.core.persisted(persist.seq, this.#now(alive));
       });
     });
@@ -311,17 +352,17 @@ export class SimulatedReplica {
   }
 
   #restore(life: Incarnation, snapshot: Snapshot): void {
-    this.#parts.checker.restoring(this.id, snapshot);
+    life.checker?.restoring(this.id, snapshot);
     life.machine.restore(snapshot.data);
     life.snapshotIndex = snapshot.meta.last.index;
     this.#parts.trace(`restore ${this.id} ${life.snapshotIndex}`);
     // What a state machine restores it must also be able to write again, byte for byte.
-    this.#parts.checker.snapshotTaken(this.id, snapshotOf(snapshot.meta, [...life.machine.snapshot()]));
+    life.checker?.snapshotTaken(this.id, snapshotOf(snapshot.meta, [...life.machine.snapshot()]));
   }
 
   #apply(life: Incarnation, effects: TamperedEffects): void {
     for (const entry of effects.apply) {
-      this.#parts.checker.applying(this.id, entry);
+      life.checker?.applying(this.id, entry);
       if (entry.kind === 'command') life.machine.apply(entry);
     }
     const last = effects.apply.at(-1);
@@ -354,20 +395,22 @@ export class SimulatedReplica {
         alive.isSnapshotting = false;
         const snapshot = snapshotOf(meta, made);
         this.#parts.trace(`snapshot ${this.id} ${meta.last.index}`);
-        this.#parts.checker.snapshotTaken(this.id, snapshot);
+        alive.checker?.snapshotTaken(this.id, snapshot);
         alive.core.compact(snapshot);
       });
     });
   }
 
-  #answerRead(outcome: ReadOutcome): void {
-    this.#parts.checker.read(this.id, outcome);
+  #answerRead(life: Incarnation, outcome: ReadOutcome): void {
+    life.checker?.read(this.id, outcome);
     this.#parts.onRead(outcome);
   }
 
-  #send(message: Message): void {
-    this.#parts.checker.sending(message);
-    this.#parts.send(message);
+  #send(life: Incarnation, message: Message): void {
+    life.checker?.sending(message);
+    const { position } = this.disk;
+    if (position !== life.origin.position) life.origin = { life: life.origin.life, position };
+    this.#parts.send(message, life.origin);
   }
 
   #traceTransition({ transition }: TamperedEffects): void {

@@ -151,7 +151,8 @@ class Simulation {
     const electionMs = 5 * this.#swarm.cluster.options.electionTimeoutMsMax;
     this.#within(electionMs, 'one leader within five election timeouts', () => this.#ruler() !== null);
     this.#within(CONVERGENCE_MS, 'a membership change comes to its end', () => {
-      return this.#ruler()?.status?.configuration.outgoing.length === 0;
+      const ruler = this.#ruler();
+      return ruler?.status?.configuration.outgoing.length === 0 && this.#nemesis.isSettled(ruler);
     });
     let written: EntryId | null = null;
     this.#within(CONVERGENCE_MS, 'a new write commits and reaches everybody', () => {
@@ -164,6 +165,11 @@ class Simulation {
     this.#within(CONVERGENCE_MS, 'a read shows the new write', () => {
       this.#ruler()?.readIndex();
       return written !== null && this.#cluster.checker.facts.lastRead >= written.index;
+    });
+    // Another membership change may just have begun.
+    this.#within(CONVERGENCE_MS, 'logs are equal in the end', () => {
+      const ruler = this.#ruler();
+      return ruler?.status != null && this.#isEverywhere(ruler, ruler.status.last.index);
     });
     const ruler = this.#ruler();
     check(ruler !== null, 'a leader stays', () => 'the leader went away without a fault');

@@ -19,6 +19,7 @@ export const FAULTS = [
   'disk-loss',
   'bit-flip',
   'lost-tail',
+  'rollback',
   'membership',
   'clock-jump',
   'transfer',
@@ -33,6 +34,8 @@ export interface SwarmParameters {
   readonly faultLastsMsMax: number;
   /** The kinds of fault that happen; one listed twice happens twice as often. */
   readonly faults: readonly Fault[];
+  /** Membership goes by the autopilot, not at random. */
+  readonly hasAutopilot: boolean;
   /** Milliseconds between proposals, at most. */
   readonly proposeEveryMsMax: number;
   /** Milliseconds between reads, at most. */
@@ -43,7 +46,12 @@ export interface SwarmParameters {
 const PRESENT = 0.6;
 
 export function drawSwarm(random: Random): SwarmParameters {
-  const faults = FAULTS.filter(() => random.chance(PRESENT));
+  const hasDatabase = random.chance(0.5);
+  // Seldom possible, so often tried: its peers have to know better.
+  const tried: readonly Fault[] = hasDatabase
+    ? [...FAULTS, 'bit-flip', 'lost-tail', ...Array<Fault>(4).fill('rollback')]
+    : FAULTS;
+  const faults = tried.filter(() => random.chance(PRESENT));
   const options = drawOptions(random);
   // Faults are as long and as far apart as a few elections, or much shorter, or much longer.
   const electionMs = options.electionTimeoutMsMax;
@@ -54,7 +62,7 @@ export function drawSwarm(random: Random): SwarmParameters {
       options,
       network: drawNetwork(random, options.heartbeatMs),
       disk: {
-        hasDatabase: random.chance(0.5),
+        hasDatabase,
         writeMsMin: 0,
         writeMsMax: Math.floor(options.heartbeatMs * (random.pick([0, 0.02, 0.1, 0.4]) ?? 0)),
         stallProbability: random.chance(0.2) ? 0.01 : 0,
@@ -67,6 +75,7 @@ export function drawSwarm(random: Random): SwarmParameters {
     faultEveryMsMax: Math.floor(electionMs * (random.pick([0.5, 2, 5, 10]) ?? 2)),
     faultLastsMsMax: Math.floor(electionMs * (random.pick([0.1, 1, 3]) ?? 1)),
     faults,
+    hasAutopilot: random.chance(0.5),
     proposeEveryMsMax: random.integer(4, options.heartbeatMs),
     readEveryMsMax: options.heartbeatMs * (random.pick([1, 4, 16]) ?? 4),
   };
@@ -91,7 +100,7 @@ function drawOptions(random: Random): RaftOptions {
     maxCommandBytes: 1_000,
     maxUncommittedBytes: random.pick([2_000, 1 << 20]) ?? 1 << 20,
     trailingEntries,
-    laggingEntries: trailingEntries + (random.pick([0, 30, 100, 10_000]) ?? 100),
+    laggingEntries: trailingEntries + (random.pick([0, 30, 100, 1_000]) ?? 100),
     snapshotRetryMs: random.pick([300, 2_000]) ?? 2_000,
     snapshotChunkBytes: random.pick([40, 200, 1 << 20]) ?? 200,
     maxSnapshotInflightBytes: random.pick([40, 400]) ?? 400,

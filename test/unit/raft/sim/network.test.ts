@@ -14,21 +14,21 @@ function heartbeat(sequence: number): HeartbeatRequest {
 /** The sequences that arrive of 200 messages. */
 function transmit(
   parameters: Partial<NetworkParameters>,
-  prepare: (network: SimulatedNetwork) => void,
+  prepare: (network: SimulatedNetwork<null>) => void,
 ): number[] {
   const timeline = new Timeline();
   const arrived: number[] = [];
   const deliver = (message: Message): void => {
     if (message.kind === 'heartbeat-request') arrived.push(message.sequence);
   };
-  const network = new SimulatedNetwork({
+  const network = new SimulatedNetwork<null>({
     timeline,
     random: new Random(9),
     parameters: { ...CALM_NETWORK, ...parameters },
     deliver,
   });
   prepare(network);
-  for (let i = 0; i < 200; i++) timeline.at(i, () => network.send(heartbeat(i)));
+  for (let i = 0; i < 200; i++) timeline.at(i, () => network.send(heartbeat(i), null));
   timeline.runUntil(10_000);
   return arrived;
 }
@@ -78,7 +78,7 @@ describe('SimulatedNetwork', () => {
 
   it('hands on what nobody can change any more', () => {
     const message = heartbeat(0);
-    transmit({}, (network) => network.send(message));
+    transmit({}, (network) => network.send(message, null));
     expect(Object.isFrozen(message)).toBe(true);
   });
 });
