@@ -139,6 +139,11 @@ export class SimulatedReplica {
     return this.#life?.machine ?? null;
   }
 
+  /** Up, and not on an older copy of its disk. */
+  get isBelieved(): boolean {
+    return this.#life !== null && this.#life.checker !== null;
+  }
+
   /** Of the present life's clock; 0 while it is down. */
   get monotonicMs(): number {
     return this.#life?.process.monotonicMs() ?? 0;

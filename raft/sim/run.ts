@@ -201,6 +201,8 @@ class Simulation {
 
   #isEverywhere(ruler: SimulatedReplica, index: number): boolean {
     return this.#members(ruler).every((replica) => {
+      // Its peers will find it out.
+      if (!replica.isBelieved) return false;
       const { last, applied } = this.#cluster.checker.logOf(replica.id);
       return applied.index >= index && applied.index === last.index;
     });

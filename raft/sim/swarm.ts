@@ -26,6 +26,8 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
+const DISK_FAULTS: readonly Fault[] = ['bit-flip', 'lost-tail', ...Array<Fault>(4).fill('rollback')];
+
 export interface SwarmParameters {
   readonly cluster: ClusterParameters;
   /** Milliseconds between faults, at most. */
@@ -47,10 +49,12 @@ const PRESENT = 0.6;
 
 export function drawSwarm(random: Random): SwarmParameters {
   const hasDatabase = random.chance(0.5);
-  // Seldom possible, so often tried: its peers have to know better.
-  const tried: readonly Fault[] = hasDatabase
-    ? [...FAULTS, 'bit-flip', 'lost-tail', ...Array<Fault>(4).fill('rollback')]
-    : FAULTS;
+  // What is seldom possible is tried more often.
+  const tried: readonly Fault[] = [
+    ...FAULTS,
+    ...Array<Fault>(3).fill('transfer'),
+    ...(hasDatabase ? DISK_FAULTS : []),
+  ];
   const faults = tried.filter(() => random.chance(PRESENT));
   const options = drawOptions(random);
   // Faults are as long and as far apart as a few elections, or much shorter, or much longer.
