@@ -100,10 +100,18 @@ export class ByteReader {
     return n;
   }
 
-  /** A view into the input: copy it if it is to outlive the input. */
+  /** A view into the input. */
   raw(size: number): Uint8Array {
     const at = this.#take(size);
     return this.#bytes.subarray(at, at + size);
+  }
+
+  /** The same, for what is to outlive the input. Of the shared pool, as what is written. */
+  copy(size: number): Uint8Array {
+    const { buffer, byteOffset } = Buffer.allocUnsafe(size);
+    const bytes = new Uint8Array(buffer, byteOffset, size);
+    bytes.set(this.raw(size));
+    return bytes;
   }
 
   get remaining(): number {

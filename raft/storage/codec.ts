@@ -59,7 +59,7 @@ export function decodeEntry(from: ByteReader): Entry {
       return { kind: 'noop', term, index };
     case KIND.command:
       if (length > MAX_COMMAND_BYTES) throw new DecodeError(`a command of ${length} bytes is too large`);
-      return { kind: 'command', term, index, payload: from.raw(length).slice() };
+      return { kind: 'command', term, index, payload: from.copy(length) };
     case KIND.configuration: {
       const body = new ByteReader(from.raw(length));
       const configuration = decodeConfiguration(body);

@@ -221,7 +221,7 @@ export function decodeSnapshotRecord(bytes: Uint8Array): SnapshotRecord {
     const generation = from.u64();
     const length = from.u32();
     if (length > MAX_FRAME_BYTES) throw new DecodeError(`a snapshot of ${length} bytes`);
-    return { last, configuration, generation, length, sha256: from.raw(32).slice() };
+    return { last, configuration, generation, length, sha256: from.copy(32) };
   });
 }
 

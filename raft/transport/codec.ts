@@ -228,14 +228,14 @@ function encodeChunk(to: ByteWriter, { meta, size, digest, offset, data }: Snaps
 function decodeChunk(from: ByteReader): Pick<SnapshotChunk, 'meta' | 'size' | 'digest' | 'offset' | 'data'> {
   const meta = { last: decodeEntryId(from), configuration: decodeConfiguration(from) };
   const size = decodeSnapshotBytes(from);
-  const digest = from.raw(DIGEST_BYTES).slice();
+  const digest = from.copy(DIGEST_BYTES);
   const offset = decodeSnapshotBytes(from);
   const length = from.u32();
   if (length > SNAPSHOT_CHUNK_BYTES) throw new DecodeError(`a chunk of ${length} bytes`);
   if (length === 0 && size > 0) throw new DecodeError('a chunk without data');
   if (offset + length > size) throw new DecodeError('a chunk beyond the end of its snapshot');
   const checksum = from.u32();
-  const data = from.raw(length).slice();
+  const data = from.copy(length);
   // The digest of the whole would show it as well, but only after everything was sent, and not where.
   if (crc32(data) !== checksum) throw new DecodeError(`the chunk at ${offset} does not match its checksum`);
   return { meta, size, digest, offset, data };

@@ -105,7 +105,7 @@ export function decodeHello(bytes: Uint8Array): Hello {
   const version = from.u8();
   if (version !== PROTOCOL_VERSION) throw new DecodeError(`protocol version ${version} is not known`);
   const replica = from.u64();
-  const contextHash = from.raw(CONTEXT_HASH_BYTES).slice();
+  const contextHash = from.copy(CONTEXT_HASH_BYTES);
   const position = decodePosition(from);
   from.end();
   return { replica: replica === 0 ? null : toReplicaId(replica), contextHash, position };
@@ -129,6 +129,12 @@ export function encodeRefusal(refusal: Refusal): Uint8Array {
 /** Null for a reason that is not known here. Throws DecodeError. */
 export function decodeRefusal(bytes: Uint8Array): Refusal | null {
   const from = new ByteReader(bytes);
+  const refusal = decodeReason(from);
+  if (refusal !== null) from.end();
+  return refusal;
+}
+
+function decodeReason(from: ByteReader): Refusal | null {
   switch (from.u8()) {
     case REFUSAL.context:
       return { reason: 'context' };

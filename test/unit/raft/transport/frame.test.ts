@@ -76,6 +76,55 @@ describe('hello', () => {
   });
 });
 
+describe('the first frame of either side', () => {
+  const term = fc.maxSafeNat().map(toTerm);
+  const position = fc.record({ writeSequence: fc.maxSafeNat(), term });
+  const hello = fc.record({
+    replica: fc.option(fc.integer({ min: 1 }).map(toReplicaId)),
+    contextHash: fc.uint8Array({ minLength: CONTEXT_HASH_BYTES, maxLength: CONTEXT_HASH_BYTES }),
+    position,
+  });
+  const refusal: fc.Arbitrary<Refusal> = fc.oneof(
+    fc.constantFrom({ reason: 'context' } as const, { reason: 'identity' } as const),
+    position.map((seen) => ({ reason: 'rolled-back', seen }) as const),
+  );
+  /** Some bytes cut off, and one changed. */
+  const damage = fc.record({ cut: fc.nat({ max: 60 }), at: fc.nat(), flip: fc.nat({ max: 255 }) });
+
+  function damaged(bytes: Uint8Array, { cut, at, flip }: { cut: number; at: number; flip: number }): Buffer {
+    const rest = Buffer.from(bytes.subarray(0, Math.max(0, bytes.length - cut)));
+    if (rest.length > 0) rest[at % rest.length] = (rest[at % rest.length] ?? 0) ^ flip;
+    return rest;
+  }
+
+  function expectRefused(decode: () => void): void {
+    try {
+      decode();
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+    }
+  }
+
+  it('says what was said, or is a DecodeError and nothing else when it is damaged', () => {
+    fc.assert(
+      fc.property(hello, refusal, damage, (greeting, no, how) => {
+        expect(decodeHello(encodeHello(greeting))).toEqual(greeting);
+        expect(decodeRefusal(encodeRefusal(no))).toEqual(no);
+        expectRefused(() => {
+          const bytes = damaged(encodeHello(greeting), how);
+          expect(Buffer.from(encodeHello(decodeHello(bytes))).equals(bytes)).toBe(true);
+        });
+        expectRefused(() => {
+          const bytes = damaged(encodeRefusal(no), how);
+          const decoded = decodeRefusal(bytes);
+          if (decoded !== null) expect(Buffer.from(encodeRefusal(decoded)).equals(bytes)).toBe(true);
+        });
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});
+
 describe('refusal', () => {
   const seen = { writeSequence: 12, term: toTerm(3) };
   const refusals: readonly Refusal[] = [

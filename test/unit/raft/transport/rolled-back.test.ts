@@ -1,6 +1,7 @@
 /** Replicas whose directory was put back to an older copy, and replicas that only look like it. */
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { type ReplicaId, toReplicaId, toTerm } from '../../../../raft/core/types.ts';
+import { DATAGRAM_PROOF_MS } from '../../../../raft/limits.ts';
 import type { MemoryStorage } from '../../../../raft/storage/memory.ts';
 import type { PeerPositions, Position } from '../../../../raft/storage/storage.ts';
 import { RolledBackError } from '../../../../raft/transport/errors.ts';
@@ -73,7 +74,9 @@ describe('a peer that stands lower than it was seen', () => {
     await eventually(() => expect(datagramsTo(r.member, one)).toBe('ok'));
     standing.position = at(120);
     r.member.transport.send(message);
-    await eventually(() => expect(w.seen.at(-1)?.get(two)).toEqual(at(120)));
+    // Sooner than the two would ask each other whether datagrams still arrive.
+    const told = { ...PATIENCE, timeout: DATAGRAM_PROOF_MS - 2_000 };
+    await vi.waitFor(() => expect(w.seen.at(-1)?.get(two)).toEqual(at(120)), told);
     await Promise.all([w.member.transport.close(), r.member.transport.close()]);
     const bind = { host: '127.0.0.1', port: w.member.transport.port };
     const again = await startAt(both, one, { position: at(7) }, { bind });
