@@ -33,9 +33,7 @@ export class CacheWriter {
 
   write(snapshot: LeaseSnapshot<NetworkConfig>): void {
     this.#next = snapshot;
-    this.#writing ??= this.#run().finally(() => {
-      this.#writing = null;
-    });
+    this.#writing ??= this.#run();
   }
 
   /** The last write has ended. */
@@ -43,6 +41,7 @@ export class CacheWriter {
     await this.#writing;
   }
 
+  /** Over in the same step as its last look for a next one. */
   async #run(): Promise<void> {
     while (this.#next !== null) {
       const snapshot = this.#next;
@@ -54,5 +53,6 @@ export class CacheWriter {
         this.#log.error('cache-not-written', `${this.#path} cannot be written.`, { err: error });
       }
     }
+    this.#writing = null;
   }
 }

@@ -135,16 +135,19 @@ export class DataPlane implements AsyncDisposable {
     if (this.#closed) return;
     this.#dirty = true;
     if (this.#running !== null) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = null;
-    });
+    this.#running = this.#run();
   }
 
+  /** Over in the same step as its last look at `dirty`: whatever comes after that begins another. */
   async #run(): Promise<void> {
-    while (this.#dirty && !this.#closed) {
-      this.#dirty = false;
-      await this.#pass();
-      this.#options.onChange();
+    try {
+      while (this.#dirty && !this.#closed) {
+        this.#dirty = false;
+        await this.#pass();
+        this.#options.onChange();
+      }
+    } finally {
+      this.#running = null;
     }
   }
 

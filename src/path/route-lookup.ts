@@ -78,17 +78,17 @@ export class RouteLookup implements AsyncDisposable {
   /** A round that began before this call may have asked too early: then one more follows it. */
   #ask(): Promise<void> {
     this.#again = true;
-    this.#running ??= this.#rounds().finally(() => {
-      this.#running = null;
-    });
+    this.#running ??= this.#rounds();
     return this.#running;
   }
 
+  /** Over in the same step as its last look at `again`. */
   async #rounds(): Promise<void> {
     while (this.#again && !this.#closed) {
       this.#again = false;
       await this.#round();
     }
+    this.#running = null;
   }
 
   async #round(): Promise<void> {

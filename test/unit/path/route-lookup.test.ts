@@ -70,6 +70,16 @@ describe('proofs', () => {
     expect([...lookup.proofs.keys()]).toEqual([peer]);
   });
 
+  test('are those of the peers also for who asks at the very moment at which a round ends', async () => {
+    for (let steps = 0; steps < 30; steps++) {
+      const before = lookup.setPeers('eth0', [peer]);
+      for (let step = 0; step < steps; step++) await Promise.resolve();
+      await lookup.setPeers('eth0', [toIp('10.98.0.2')]);
+      expect([steps, ...lookup.proofs.keys()]).toEqual([steps, '10.98.0.2']);
+      await before;
+    }
+  });
+
   test('follow the routes, and say when they changed', async () => {
     await lookup.setPeers('eth0', [peer]);
     changes = 0;
