@@ -22,6 +22,9 @@ export const DETACH: OptionSpec<boolean> = switchOption(
 );
 export const YES: OptionSpec<boolean> = switchOption('yes', 'do it without asking');
 
+/** The same switch, where it says what becomes of a lease. */
+export const GIVE_BACK: OptionSpec<boolean> = { ...YES, help: 'also give its lease back, at once' };
+
 export const PEERS: OptionSpec<readonly Address[]> = addressesOption(
   'peers',
   'the hosts that will be voters',

@@ -10,6 +10,7 @@ import {
   CONTACT,
   DETACH,
   FORMAT,
+  GIVE_BACK,
   INIT_FLAGS,
   JOIN_FLAGS,
   PURGE,
@@ -29,6 +30,8 @@ interface CommandSpec {
   readonly synopsis?: string;
   readonly summary: string;
   readonly flags?: readonly OptionHelp[];
+  /** Shown below the help. */
+  readonly examples?: readonly string[];
   readonly load: () => Promise<CommandFunction>;
 }
 
@@ -71,6 +74,40 @@ const DAILY: readonly (CommandSpec | CommandGroup)[] = [
     usage: 'members',
     summary: 'the hosts of the cluster',
     load: async () => (await import('./commands/members.ts')).members,
+  },
+  {
+    name: 'member',
+    summary: 'who votes, who leads, who has to go; NODE is a name or id, or the beginning of one',
+    commands: [
+      {
+        usage: 'promote <node>',
+        summary: 'make a learner a voter; voters come in pairs',
+        examples: ['tsflannel member promote host-d', 'tsflannel member promote 3f2a'],
+        load: async () => (await import('./commands/member-promote.ts')).memberPromote,
+      },
+      {
+        usage: 'demote <node>',
+        summary: 'make a voter a learner, in the change that makes another one a voter',
+        examples: ['tsflannel member demote host-b'],
+        load: async () => (await import('./commands/member-demote.ts')).memberDemote,
+      },
+      {
+        usage: 'remove <node>',
+        summary: 'take a host that will not come back out of the cluster',
+        flags: [GIVE_BACK],
+        examples: [
+          'tsflannel member remove host-c          its subnet stays reserved for it',
+          'tsflannel member remove host-c --yes    its subnet may go to another host',
+        ],
+        load: async () => (await import('./commands/member-remove.ts')).memberRemove,
+      },
+      {
+        usage: 'transfer-leader [node]',
+        summary: 'let another voter lead; the leader chooses unless one is named',
+        examples: ['tsflannel member transfer-leader', 'tsflannel member transfer-leader host-b'],
+        load: async () => (await import('./commands/member-transfer-leader.ts')).memberTransferLeader,
+      },
+    ],
   },
   {
     usage: 'leases',
@@ -249,6 +286,8 @@ function addCommand(parent: Command, spec: CommandSpec, dispatch: Dispatch): voi
   const command = parent.command(spec.usage).summary(spec.summary).description(spec.summary);
   if (spec.synopsis !== undefined) command.usage(spec.synopsis);
   addOptions(command, spec.flags ?? []);
+  if (spec.examples !== undefined)
+    command.addHelpText('after', ['', 'Examples:', ...spec.examples.map((line) => `  ${line}`)].join('\n'));
   command.action(() => dispatch(spec.load, command));
 }
 

@@ -121,7 +121,7 @@ export class Replica implements AsyncDisposable {
     this.#node = node;
     this.#leadership = new Leadership({
       node,
-      isConnected: (replica) => this.#isConnected(replica),
+      isConnected: (replica) => this.hears(replica),
       nameOf: (replica) => this.#refOf(replica).name,
     });
     this.#caPublicKey = new X509Certificate(options.membership.caCert).publicKey;
@@ -245,11 +245,11 @@ export class Replica implements AsyncDisposable {
   /** The voters that this replica does not hear. */
   missingVoters(): readonly NodeRef[] {
     return this.#voters()
-      .filter((voter) => voter !== this.id && !this.#isConnected(voter))
+      .filter((voter) => voter !== this.id && !this.hears(voter))
       .map((voter) => this.#refOf(voter));
   }
 
-  #isConnected(replica: ReplicaId): boolean {
+  hears(replica: ReplicaId): boolean {
     return this.peers().some((peer) => peer.replica === replica && peer.connected);
   }
 
@@ -435,7 +435,7 @@ export class Replica implements AsyncDisposable {
       caCert: this.#options.membership.caCert,
       caKey: this.#caKey,
       voters: this.knownVoters(),
-      isHeard: (replica) => this.#isConnected(replica),
+      isHeard: (replica) => this.hears(replica),
       proposeHere: (proposal) => this.proposeHere(proposal),
     };
   }

@@ -75,6 +75,26 @@ export interface SavedState {
   readonly state: object;
 }
 
+export interface RoleChange {
+  readonly node: NodeRef;
+  /** Now. */
+  readonly role: MemberRole;
+  /** What has to happen first, as a sentence; null where nothing has. */
+  readonly pending: string | null;
+}
+
+export interface RemovedMember {
+  readonly node: NodeRef;
+  /** The lease that it held. */
+  readonly subnet: string | null;
+  /** Given back; else it stays, absent. */
+  readonly released: boolean;
+}
+
+export interface NewLeader {
+  readonly leader: NodeRef;
+}
+
 export interface Left {
   readonly node: NodeRef;
   /** The lease that was given back. */

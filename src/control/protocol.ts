@@ -16,6 +16,9 @@ import type {
   LocalRead,
   Member,
   MemberRole,
+  NewLeader,
+  RemovedMember,
+  RoleChange,
   RouteEntry,
   SavedState,
   TokenEntry,
@@ -68,6 +71,16 @@ export interface Calls {
     readonly answer: { readonly id: string };
   };
   readonly snapshotSave: { readonly params: NoParams; readonly answer: LocalRead<SavedState> };
+  /** `node` is a name or id, or an unambiguous beginning of one. */
+  readonly memberRole: {
+    readonly params: { readonly node: string; readonly role: MemberRole };
+    readonly answer: RoleChange;
+  };
+  readonly memberRemove: {
+    readonly params: { readonly node: string; readonly yes: boolean };
+    readonly answer: RemovedMember;
+  };
+  readonly transferLeader: { readonly params: { readonly node: string | null }; readonly answer: NewLeader };
   /** Gives the lease back and leaves the cluster; the agent stops itself after the answer. */
   readonly leave: { readonly params: { readonly yes: boolean }; readonly answer: Left };
   /** Answers, then stops as on SIGTERM: the kernel keeps what it has. */
@@ -228,6 +241,18 @@ export const METHODS: { readonly [M in MethodName]: MethodShape<Params<M>, Answe
     answer: localRead(
       record<SavedState>({ nodeId: isString, term: isNumber, voters: arrayOf(isNumber), state: isObject }),
     ),
+  },
+  memberRole: {
+    params: record<Params<'memberRole'>>({ node: isString, role: memberRole }),
+    answer: record<RoleChange>({ node: nodeRef, role: memberRole, pending: nullable(isString) }),
+  },
+  memberRemove: {
+    params: record<Params<'memberRemove'>>({ node: isString, yes: isBoolean }),
+    answer: record<RemovedMember>({ node: nodeRef, subnet: nullable(isString), released: isBoolean }),
+  },
+  transferLeader: {
+    params: record<Params<'transferLeader'>>({ node: nullable(isString) }),
+    answer: record<NewLeader>({ leader: nodeRef }),
   },
   leave: {
     params: record<Params<'leave'>>({ yes: isBoolean }),

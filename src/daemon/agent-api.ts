@@ -5,7 +5,6 @@
 
 import { X509Certificate } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Proposal } from '../cluster/proposer.ts';
 import type { Replica } from '../cluster/replica.ts';
 import { certificateDigest, formatToken, joinLine, newTokenSecret } from '../cluster/token.ts';
 import type { AgentApi, Call } from '../control/agent-api.ts';
@@ -22,11 +21,12 @@ import type { TokenCreateParams } from '../control/protocol.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import { isReached, type WaitTarget } from '../observe/health.ts';
 import { buildStatus, type Status } from '../observe/status.ts';
-import type { CommandResult, CommandResultKind } from '../subnet/command-result.ts';
 import { type ClusterState, encodeState, memberByReplica } from '../subnet/state.ts';
 import { hashSecret, type Token } from '../subnet/token.ts';
 import { type FactSources, gatherFacts, nodeRef, wallClock } from './facts.ts';
 import { leaveCluster } from './leave.ts';
+import { change } from './log-change.ts';
+import { changeRole, removeMember, transferLeader } from './member-changes.ts';
 
 export interface ApiParts {
   readonly sources: () => FactSources;
@@ -69,6 +69,18 @@ export function agentApi(parts: ApiParts): AgentApi {
       return { id };
     },
     snapshotSave: async () => local(savedState(parts.sources(), replica(), state())),
+    memberRole: async ({ node, role }, call) => {
+      requireVoter(replica());
+      return await changeRole(replica(), node, role, call);
+    },
+    memberRemove: async ({ node, yes }, call) => {
+      requireVoter(replica());
+      return await removeMember(replica(), node, yes, call);
+    },
+    transferLeader: async ({ node }, call) => {
+      requireVoter(replica());
+      return await transferLeader(replica(), node, call);
+    },
     leave: async ({ yes }, call) => {
       const left = await leaveCluster(parts.sources(), replica(), yes, call.signal);
       parts.left();
@@ -87,30 +99,23 @@ async function waitFor(parts: ApiParts, target: WaitTarget, { signal }: Call): P
     const facts = gatherFacts(parts.sources());
     // Docker, which waits for the lease, reads it from the file.
     const hasFile = target !== 'lease' || parts.sources().dataPlane.subnetFileWritten;
-    if (hasFile && isReached(target, facts)) return buildStatus(facts);
+    const isProven = target !== 'quorum' || (await provesQuorum(parts.sources(), signal));
+    if (hasFile && isProven && isReached(target, facts)) return buildStatus(facts);
     if (signal.aborted) throw new TsflannelError(notReached(parts.sources(), target));
     await delay(POLL_MS, undefined, { signal }).catch(() => undefined); // the loop sees the abort
   }
 }
 
-/** Proposes, and gives back the result of the kind that the command has; a refusal is thrown. */
-export async function change<K extends CommandResultKind>(
-  replica: Replica,
-  proposal: Proposal,
-  kind: K,
-  { signal }: Call,
-): Promise<CommandResult & { kind: K }> {
-  const { result } = await replica.propose(proposal, signal);
-  if (result.kind === 'refused') throw new TsflannelError(result.refusal);
-  if (!isKind(result, kind)) throw new TypeError(`a ${proposal.kind} gave ${result.kind}`);
-  return result;
-}
-
-function isKind<K extends CommandResultKind>(
-  result: CommandResult,
-  kind: K,
-): result is CommandResult & { kind: K } {
-  return result.kind === kind;
+/** A leader that is cut off believes in itself for a while: only a quorum that answers is one. */
+async function provesQuorum({ replica }: FactSources, signal: AbortSignal): Promise<boolean> {
+  if (replica === null) return false;
+  return await replica.readBarrier(signal).then(
+    () => true,
+    (error: unknown) => {
+      if (!(error instanceof TsflannelError)) throw error;
+      return false;
+    },
+  );
 }
 
 /** The leader would refuse it as well; here the sentence can name who may. Throws TsflannelError (exit 6). */
@@ -211,7 +216,7 @@ function tokenEntry(replica: Replica, { id, role, expiresAt, usesMax, uses }: To
 }
 
 function notReached({ replica, watcher }: FactSources, target: WaitTarget): ReturnType<typeof refuse> {
-  if (replica !== null && replica.raft.leader === null) return replica.noQuorum();
+  if (replica !== null && (target === 'quorum' || replica.raft.leader === null)) return replica.noQuorum();
   return (
     watcher.refusal ??
     refuse(

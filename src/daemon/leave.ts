@@ -8,6 +8,7 @@ import type { Replica } from '../cluster/replica.ts';
 import type { Left } from '../control/answers.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import { type FactSources, nodeRef } from './facts.ts';
+import { quorumRefusal } from './quorum.ts';
 
 export async function leaveCluster(
   sources: FactSources,
@@ -15,7 +16,7 @@ export async function leaveCluster(
   yes: boolean,
   signal: AbortSignal,
 ): Promise<Left> {
-  const refusal = (await containersRefusal(yes)) ?? (await quorumRefusal(sources, replica, signal));
+  const refusal = (await containersRefusal(yes)) ?? (await goingRefusal(sources, replica, signal));
   if (refusal !== null) throw new TsflannelError(refusal);
   const node = nodeRef(replica, sources.nodeId);
   const subnet = sources.dataPlane.snapshot?.own?.subnet ?? null;
@@ -30,7 +31,7 @@ export async function leaveCluster(
 }
 
 /** Null when the cluster can do without this host. */
-async function quorumRefusal(
+async function goingRefusal(
   { nodeId }: FactSources,
   replica: Replica,
   signal: AbortSignal,
@@ -39,21 +40,10 @@ async function quorumRefusal(
     if (signal.aborted) return replica.noQuorum();
     await delay(POLL_MS, undefined, { signal }).catch(() => undefined); // the loop sees the abort
   }
-  const { configuration } = replica.raft;
-  if (replica.state?.members.size === 1) return lastMember();
-  if (!configuration.voters.includes(replica.id)) return null;
-  const others = configuration.voters.filter((voter) => voter !== replica.id);
-  const missing = new Set(replica.missingVoters().map(({ id }) => id));
-  const alive = others.length - missing.size;
-  if (others.length > 0 && alive > others.length / 2) return null;
-  return refuse(
-    'costs-the-quorum',
-    EXIT.failed,
-    `Without ${nodeRef(replica, nodeId).name} the cluster would have no quorum: ${alive} of ${others.length} other voters are there.`,
-    others.length === 0
-      ? 'Join two more hosts that may vote first ("tsflannel token create --role voter").'
-      : 'Bring the missing voters back first, or join new ones.',
-  );
+  const { state } = replica;
+  if (state?.members.size === 1) return lastMember();
+  const member = state?.members.get(nodeId);
+  return member === undefined ? null : quorumRefusal(replica, member);
 }
 
 function lastMember(): Refusal {

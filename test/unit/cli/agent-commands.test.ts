@@ -7,7 +7,7 @@ import type { Params } from '../../../src/control/protocol.ts';
 import { type ControlServer, serveControl } from '../../../src/control/server.ts';
 import type { AgentFacts } from '../../../src/observe/agent-facts.ts';
 import { buildStatus } from '../../../src/observe/status.ts';
-import { aborted, config, fakeAgent, noQuorum, recordingLog } from '../control/fake-agent.ts';
+import { aborted, config, fakeAgent, hostB, noQuorum, recordingLog } from '../control/fake-agent.ts';
 import { healthy, peer, raft } from '../observe/samples.ts';
 import { type CliOptions, type CliResult, cli, failure } from './harness.ts';
 
@@ -221,6 +221,60 @@ describe('token', () => {
   test('an agent without an answer is exit 8', async () => {
     await agent({ tokenList: () => new Promise(() => undefined) });
     expect((await run(['token', 'list', '--timeout', '50ms'])).code).toBe(8);
+  });
+});
+
+describe('member', () => {
+  test('promote and demote say what is now, or what it waits for', async () => {
+    const asked: Params<'memberRole'>[] = [];
+    const pending = 'Voters come in pairs.';
+    await agent({
+      memberRole: async (params) => {
+        asked.push(params);
+        return { node: hostB, role: params.role, pending: params.node === 'alone' ? pending : null };
+      },
+    });
+    expect(await run(['member', 'promote', 'host-b'])).toMatchObject({ code: 0, stdout: 'host-b votes\n' });
+    expect((await run(['member', 'demote', 'bbb'])).stdout).toBe('host-b is a learner\n');
+    expect((await run(['member', 'promote', 'alone'])).stdout).toBe(`${pending}\n`);
+    expect(asked).toEqual([
+      { node: 'host-b', role: 'voter' },
+      { node: 'bbb', role: 'learner' },
+      { node: 'alone', role: 'voter' },
+    ]);
+    expect(JSON.parse((await run(['member', 'promote', 'b', '--json'])).stdout)).toEqual({
+      node: hostB,
+      role: 'voter',
+      pending: null,
+    });
+  });
+
+  test('remove keeps the lease unless it is told --yes', async () => {
+    await agent();
+    expect((await run(['member', 'remove', 'host-b'])).stdout).toBe(
+      'host-b is no member any more; 10.5.23.0/24 stays reserved for it (with --yes it is given back)\n',
+    );
+    expect((await run(['member', 'remove', 'host-b', '--yes'])).stdout).toBe(
+      'host-b is no member any more, and 10.5.23.0/24 is given back\n',
+    );
+  });
+
+  test('transfer-leader needs no name', async () => {
+    const asked: Params<'transferLeader'>[] = [];
+    await agent({
+      transferLeader: async (params) => {
+        asked.push(params);
+        return { leader: hostB };
+      },
+    });
+    expect((await run(['member', 'transfer-leader'])).stdout).toBe('host-b leads\n');
+    await run(['member', 'transfer-leader', 'host-b']);
+    expect(asked).toEqual([{ node: null }, { node: 'host-b' }]);
+  });
+
+  test('every one shows examples', async () => {
+    for (const name of ['promote', 'demote', 'remove', 'transfer-leader'])
+      expect((await run(['member', name, '--help'])).stdout).toContain(`\n  tsflannel member ${name}`);
   });
 });
 

@@ -163,6 +163,10 @@ describe('without an agent', () => {
     ['token create'],
     ['token list'],
     ['token revoke x'],
+    ['member promote x'],
+    ['member demote x'],
+    ['member remove x'],
+    ['member transfer-leader'],
     ['leave'],
   ])('%s is exit 5 and says where it looked', async (command) => {
     const result = await cli([...command.split(' '), '--json'], { environment });

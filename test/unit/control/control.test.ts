@@ -71,6 +71,9 @@ describe('calls', () => {
       tokenList: {},
       tokenRevoke: { id: 'x' },
       snapshotSave: {},
+      memberRole: { node: 'b', role: 'voter' },
+      memberRemove: { node: 'b', yes: true },
+      transferLeader: { node: null },
       leave: { yes: false },
       shutdown: {},
     };

@@ -8,6 +8,8 @@ import { healthy } from '../observe/samples.ts';
 
 export const hostA: NodeRef = { id: 'a'.repeat(32), name: 'host-a' };
 
+export const hostB: NodeRef = { id: 'b'.repeat(32), name: 'host-b' };
+
 export const config: object = {
   EnableIPv4: true,
   EnableIPv6: false,
@@ -37,8 +39,7 @@ export function fakeAgent(overrides: Partial<AgentApi> = {}): AgentApi {
           matchIndex: 815,
         },
         {
-          id: 'b'.repeat(32),
-          name: 'host-b',
+          ...hostB,
           publicIp: '10.0.0.12',
           role: 'learner',
           leader: false,
@@ -89,6 +90,9 @@ export function fakeAgent(overrides: Partial<AgentApi> = {}): AgentApi {
       data: { nodeId: hostA.id, term: 4, voters: [1], state: {} },
       staleMs: 0,
     }),
+    memberRole: async ({ role }) => ({ node: hostB, role, pending: null }),
+    memberRemove: async ({ yes }) => ({ node: hostB, subnet: '10.5.23.0/24', released: yes }),
+    transferLeader: async () => ({ leader: hostB }),
     leave: async () => ({ node: hostA, subnet: '10.5.42.0/24' }),
     shutdown: async () => ({}),
     ...overrides,
