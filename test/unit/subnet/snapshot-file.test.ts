@@ -44,7 +44,8 @@ describe('a snapshot file', () => {
     const header = view.getUint32(9);
     const state = view.getUint32(13 + header);
     expect(13 + header + 4 + state + 32).toBe(bytes.length);
-    expect(bytes.subarray(17 + header, 17 + header + state)).toEqual(encodeState(sample().state));
+    const stored = bytes.subarray(17 + header, 17 + header + state);
+    expect(Buffer.from(stored)).toEqual(Buffer.from(encodeState(sample().state)));
     expect(sealed(body)).toEqual(Buffer.from(bytes));
   });
 
