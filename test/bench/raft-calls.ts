@@ -35,6 +35,8 @@ export type MemberCalls = {
   /** Waits until the entry is applied here. */
   readonly applied: (index: number) => Promise<void>;
   readonly commits: (options: LoadOptions) => Promise<LoadFigures>;
+  /** Linearizable reads on the leader. */
+  readonly reads: (options: LoadOptions) => Promise<LoadFigures>;
   /** Proposes until one entry is applied here; when that was, by `machineMs`. */
   readonly firstCommit: (parameter: null) => Promise<number>;
   /** Ends `firstCommit`. */

@@ -99,6 +99,12 @@ async function commit(): Promise<boolean> {
   return outcome.kind === 'applied';
 }
 
+/** A linearizable read, without what would be read. */
+async function read(): Promise<boolean> {
+  const outcome = await running().node.readIndex();
+  return outcome.kind === 'ready';
+}
+
 let isAsking = false;
 
 async function firstCommit(): Promise<number> {
@@ -120,10 +126,8 @@ async function applied(index: number): Promise<void> {
 }
 
 async function setVoters(voters: readonly number[]): Promise<void> {
-  const { node } = running();
-  while (node.status().role !== 'leader') await delay(POLL_MS);
-  const outcome = await node.changeConfiguration({ voters: voters.map(toReplicaId), learners: [] });
-  if (outcome.kind !== 'applied') throw new Error(`the voters could not be set: ${outcome.kind}`);
+  const change = () => running().node.changeConfiguration({ voters: voters.map(toReplicaId), learners: [] });
+  while ((await change()).kind !== 'applied') await delay(POLL_MS);
 }
 
 async function stop(): Promise<void> {
@@ -142,6 +146,7 @@ serve<MemberCalls>({
   },
   applied,
   commits: (options) => load(options, commit),
+  reads: (options) => load(options, read),
   firstCommit,
   giveUp: () => {
     isAsking = false;

@@ -44,6 +44,8 @@ export interface RaftFigures {
   readonly commits: readonly (LoadFigures & Cost)[];
   /** The same load on a program that does only the sockets and syncs. */
   readonly ceiling: readonly LoadFigures[];
+  /** Linearizable reads on the leader by ReadIndex. */
+  readonly reads: readonly LoadFigures[];
   /** From the kill of the leader to the first commit on a survivor. */
   readonly failoverMs: Summary | null;
   /** Of the three processes, after the load. */
@@ -70,6 +72,11 @@ export async function measureRaft(plan: RaftPlan, progress: (text: string) => vo
       progress(`Raft, ${inFlight} in flight`);
       commits.push(await measureCommits(cluster, plan, inFlight));
     }
+    const reads = [];
+    for (const inFlight of IN_FLIGHT) {
+      progress(`ReadIndex, ${inFlight} in flight`);
+      reads.push(await measureReads(cluster, plan, inFlight));
+    }
     const rssMb = summary(cluster.members.map(({ pid }) => processUsage(pid).rssBytes / 1e6));
     progress(`Raft, ${plan.failovers} failovers`);
     const failoverMs = summary(await measureFailovers(cluster, plan.failovers));
@@ -80,6 +87,7 @@ export async function measureRaft(plan: RaftPlan, progress: (text: string) => vo
       clients: 'inside the leader process',
       commits,
       ceiling,
+      reads,
       failoverMs,
       rssMb,
       idleBytesPerSecond,
@@ -130,6 +138,15 @@ async function measureCommits(
     wireBytesPerCommit: Math.round(each('wireBytes')),
     diskBytesPerCommit: Math.round(each('diskBytes')),
   };
+}
+
+async function measureReads(cluster: RaftCluster, plan: RaftPlan, inFlight: number): Promise<LoadFigures> {
+  const leader = cluster.member(await cluster.leader());
+  const { warmUpMs, durationMs } = plan;
+  const runs: LoadFigures[] = [];
+  for (let run = 0; run < plan.runs; run++)
+    runs.push(await leader.call('reads', { inFlight, warmUpMs, durationMs }));
+  return medianRun(runs);
 }
 
 /** What the three processes have done and used so far. */

@@ -2,7 +2,8 @@
  * What this process gives to the network, counted where node takes it over and not by the code that is measured: from
  * the import of this file on.
  */
-import { Socket } from 'node:dgram';
+import { Socket as DatagramSocket } from 'node:dgram';
+import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 
 export interface Traffic {
@@ -20,7 +21,7 @@ let datagrams = 0;
 let datagramBytes = 0;
 let streamBytes = 0;
 
-Socket.prototype.send = new Proxy(Socket.prototype.send, {
+DatagramSocket.prototype.send = new Proxy(DatagramSocket.prototype.send, {
   apply: (send, socket, parameters: [Uint8Array]) => {
     datagrams += 1;
     datagramBytes += parameters[0].length;
@@ -28,9 +29,10 @@ Socket.prototype.send = new Proxy(Socket.prototype.send, {
   },
 });
 
-TLSSocket.prototype.write = new Proxy(TLSSocket.prototype.write, {
+// Not TLSSocket's: connect() puts this one in its place.
+Socket.prototype.write = new Proxy(Socket.prototype.write, {
   apply: (write, socket, parameters: [Uint8Array]) => {
-    streamBytes += parameters[0].length;
+    if (socket instanceof TLSSocket) streamBytes += parameters[0].length;
     return Reflect.apply(write, socket, parameters);
   },
 });
