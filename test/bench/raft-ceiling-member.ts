@@ -187,7 +187,9 @@ serve<CeilingCalls>({
     return figures;
   },
   stop: async () => {
-    running?.socket.close();
-    await running?.database.close();
+    const stopped = running;
+    running = null;
+    stopped?.socket.close();
+    await stopped?.database.close();
   },
 });
