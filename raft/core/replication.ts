@@ -30,7 +30,10 @@ function replicateTo(replica: Replica, to: ReplicaId, progress: Progress): void 
     const last = toLogIndex(prevIndex + entries.length);
     // The receiver takes no more of the commit index than this message proves.
     const commit = toLogIndex(Math.min(last, replica.commit));
-    if (entries.length === 0 && !probing && commit <= progress.commitSent) return;
+    // Alone, the news of a commit leaves once it is applied here: whoever waited for it may bring the next entry by
+    // then, and that carries it.
+    const isNews = Math.min(commit, replica.applied) > progress.commitSent;
+    if (entries.length === 0 && !probing && !isNews) return;
     replica.send({
       kind: 'append-request',
       from: replica.id,

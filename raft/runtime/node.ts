@@ -177,6 +177,7 @@ export class RaftNode<Result> implements AsyncDisposable {
   }
 
   async #shutDown(): Promise<void> {
+    if (this.#isDrainScheduled) this.#drain();
     this.#stop();
     await this.#writing;
     await this.#snapshotting;
@@ -298,6 +299,8 @@ export class RaftNode<Result> implements AsyncDisposable {
     const index = effects.apply.at(-1)?.index ?? effects.restore?.meta.last.index;
     if (index === undefined) return;
     this.#core.applied(index);
+    // A leader tells it to its followers, when who waited for it had the chance to propose the next entry.
+    this.#scheduleDrain();
     this.#reads.applied(index);
     if (this.#snapshots.isDue) this.#takeSnapshot();
     for (const listener of [...this.#appliedListeners]) listener(index);

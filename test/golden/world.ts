@@ -197,12 +197,13 @@ export class World {
       const outcome = read.kind === 'confirmed' ? `is confirmed at ${read.index}` : 'is lost';
       this.say(`  ${replica.id} read ${read.id} ${outcome}`);
     }
-    if (persist === null) return true;
+    const quiet = last === undefined;
+    if (persist === null) return quiet;
     if (replica.held !== null) {
       const { thenSend } = persist;
       this.say(`  ${replica.id} is to write ${showPersist(persist)}, then to send ${thenSend.length}`);
       replica.held.push(persist);
-      return true;
+      return quiet;
     }
     const onlyOrders = !needsWrite(persist, replica.disk.hardState);
     if (!onlyOrders) this.say(`  ${replica.id} writes ${showPersist(persist)}`);

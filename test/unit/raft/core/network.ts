@@ -301,7 +301,9 @@ export class Network {
     if (effects.restore !== null) node.applied = restored(effects.restore);
     for (const entry of effects.apply) this.#apply(node, entry);
     const last = effects.apply.at(-1);
-    if (last !== undefined) core.applied(last.index);
+    if (last === undefined) return;
+    core.applied(last.index);
+    this.drain(n);
   }
 
   #apply(node: Node, entry: Entry): void {

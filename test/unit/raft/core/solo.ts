@@ -139,7 +139,8 @@ export class Solo {
       this.applied.push(...effects.apply.map(describe));
       const last = effects.apply.at(-1);
       if (last !== undefined) this.core.applied(last.index);
-      if (effects.persist === null) break;
+      if (effects.persist === null && last === undefined) break;
+      if (effects.persist === null) continue;
       this.persisted.push(effects.persist);
       if (this.holdsDisk) this.held.push(effects.persist);
       else this.#confirm(effects.persist);
