@@ -12,21 +12,14 @@ import type { Answer } from './protocol.ts';
 const ERA_MS = 2_000;
 const KEYS_PER_ERA = 3;
 const RETRY_MS = 20;
+const PATIENCE_MS = 100;
 
 export type History = Operation<KeyValueOp, KeyValueResult>[];
 
 export type Ask = (member: number, op: KeyValueOp) => Promise<Answer>;
 
-/** How often a client counted its own counter up: what was answered must be there, what was not may be. */
-export interface Count {
-  readonly key: string;
-  answered: number;
-  asked: number;
-}
-
 export class Clients {
   readonly history: History;
-  readonly counts: Count[] = [];
   readonly #ask: Ask;
   readonly #members: readonly number[];
   readonly #random: Random;
@@ -45,10 +38,17 @@ export class Clients {
     return new Clients(members, this.#ask, this.#random, this.history);
   }
 
-  /** Until the signal is given, and the last operation of each client has ended. */
-  async run(clients: number, signal: AbortSignal): Promise<void> {
+  /** Until the signal is given, and no answer is awaited any more. */
+  async run(writers: number, readers: number, signal: AbortSignal): Promise<void> {
     const started = performance.now();
-    await Promise.all(Array.from({ length: clients }, (_, n) => this.#work(`c${n}`, started, signal)));
+    const recentKey = (): string => {
+      const era = Math.floor((performance.now() - started) / ERA_MS);
+      return `${era}/${this.#random.integer(1, KEYS_PER_ERA)}`;
+    };
+    await Promise.all([
+      ...Array.from({ length: writers }, (_, n) => this.#write(`w${n}`, recentKey, signal)),
+      ...Array.from({ length: readers }, (_, n) => this.#read(`r${n}`, recentKey, signal)),
+    ]);
   }
 
   /** Every key that was written, read once more. */
@@ -68,46 +68,85 @@ export class Clients {
 
   /** The result, or undefined when nobody knows. Without a signal it is asked until it is not refused. */
   async perform(client: string, op: KeyValueOp, signal?: AbortSignal): Promise<KeyValueResult | undefined> {
-    let member = this.#random.pick(this.#members);
-    while (member !== undefined && signal?.aborted !== true) {
-      const calledAt = performance.now();
-      const answer = await this.#ask(member, op);
-      if (answer.kind === 'refused') {
-        const { leader } = answer;
-        const isKnown = leader !== null && leader !== member && this.#members.includes(leader);
-        member = isKnown ? leader : this.#random.pick(this.#members);
-        if (!isKnown) await delay(RETRY_MS);
-        continue;
-      }
-      const returned = answer.kind === 'done' ? { at: performance.now(), result: answer.result } : null;
-      this.history.push({ client, op, calledAt, returned });
-      return returned?.result;
+    let member = this.#pick();
+    while (signal?.aborted !== true) {
+      const answer = await this.#attempt(client, op, member);
+      if (answer.kind !== 'refused') return answer.kind === 'done' ? answer.result : undefined;
+      member = await this.#elsewhere(member, answer.leader);
     }
     return undefined;
   }
 
-  async #work(client: string, started: number, signal: AbortSignal): Promise<void> {
-    const count: Count = { key: `count/${client}`, answered: 0, asked: 0 };
-    this.counts.push(count);
-    const seen = new Map<string, Value>();
-    while (!signal.aborted) {
-      const era = Math.floor((performance.now() - started) / ERA_MS);
-      const key = `${era}/${this.#random.integer(1, KEYS_PER_ERA)}`;
-      const op = this.#draw(key, count.key, seen.get(key) ?? null);
-      if (op.kind === 'add') count.asked++;
-      const result = await this.perform(client, op, signal);
-      if (result === undefined) continue;
-      if (op.kind === 'add') count.answered++;
-      if (op.kind === 'put' || result === true) seen.set(key, 'value' in op ? op.value : null);
-      if (op.kind === 'get' && typeof result !== 'boolean') seen.set(key, result);
-    }
+  async #attempt(client: string, op: KeyValueOp, member: number): Promise<Answer> {
+    const calledAt = performance.now();
+    const answer = await this.#ask(member, op);
+    const returned = answer.kind === 'done' ? { at: performance.now(), result: answer.result } : null;
+    if (answer.kind !== 'refused') this.history.push({ client, op, calledAt, returned });
+    return answer;
   }
 
-  #draw(key: string, counter: string, expected: Value): KeyValueOp {
-    const chance = this.#random.next();
-    if (chance < 0.35) return { kind: 'get', key };
-    if (chance < 0.6) return { kind: 'put', key, value: ++this.#values };
-    if (chance < 0.85) return { kind: 'cas', key, expected, value: ++this.#values };
-    return { kind: 'add', key: counter };
+  #pick(): number {
+    const member = this.#random.pick(this.#members);
+    if (member === undefined) throw new Error('there is nobody to ask');
+    return member;
   }
+
+  /** Where to ask next. Not at once where nobody knows who leads. */
+  async #elsewhere(member: number, leader: number | null): Promise<number> {
+    if (leader !== null && leader !== member && this.#members.includes(leader)) return leader;
+    await delay(RETRY_MS);
+    return this.#pick();
+  }
+
+  /** Follows the leader and learns from what it is told. */
+  async #write(client: string, recentKey: () => string, signal: AbortSignal): Promise<void> {
+    const late: Late = new Set();
+    const seen = new Map<string, Value>();
+    let member = this.#pick();
+    while (!signal.aborted) {
+      const op = this.#draw(client, recentKey(), seen);
+      const answer = await this.#patiently(client, op, member, late);
+      if (answer === null) member = this.#pick();
+      else if (answer.kind === 'refused') member = await this.#elsewhere(member, answer.leader);
+      else if (answer.kind === 'done') learn(seen, op, answer.result);
+    }
+    await Promise.all(late);
+  }
+
+  /** Asks anybody, so also one that believes to lead and does not. */
+  async #read(client: string, recentKey: () => string, signal: AbortSignal): Promise<void> {
+    const late: Late = new Set();
+    while (!signal.aborted) {
+      const op: KeyValueOp = { kind: 'get', key: recentKey() };
+      const answer = await this.#patiently(client, op, this.#pick(), late);
+      if (answer?.kind === 'refused') await delay(RETRY_MS);
+    }
+    await Promise.all(late);
+  }
+
+  /**
+   * Null when the answer is late; it still counts when it comes. Clients that waited for a leader that is stopped or cut
+   * off would see nothing of what the next one does meanwhile.
+   */
+  async #patiently(client: string, op: KeyValueOp, member: number, late: Late): Promise<Answer | null> {
+    const attempt = this.#attempt(client, op, member);
+    late.add(attempt);
+    attempt.finally(() => late.delete(attempt)).catch(() => undefined);
+    return Promise.race([attempt, delay(PATIENCE_MS, null)]);
+  }
+
+  #draw(client: string, key: string, seen: ReadonlyMap<string, Value>): KeyValueOp {
+    const chance = this.#random.next();
+    if (chance < 0.2) return { kind: 'get', key };
+    if (chance < 0.5) return { kind: 'put', key, value: ++this.#values };
+    if (chance < 0.8) return { kind: 'cas', key, expected: seen.get(key) ?? null, value: ++this.#values };
+    return { kind: 'add', key: `count/${client}` };
+  }
+}
+
+type Late = Set<Promise<Answer>>;
+
+function learn(seen: Map<string, Value>, op: KeyValueOp, result: KeyValueResult): void {
+  if (op.kind === 'put' || (op.kind === 'cas' && result === true)) seen.set(op.key, op.value);
+  if (op.kind === 'get' && typeof result !== 'boolean') seen.set(op.key, result);
 }

@@ -1,5 +1,5 @@
 /**
- * Strikes real members from one seed: kills and restarts, stops and lets go on, cuts the network, several at a time.
+ * Strikes real members from one seed: kills and restarts, stops and lets go on, cuts the network, two at a time.
  * When it has ended, everything that it did still holds; `Cluster.heal` undoes it.
  */
 import { setTimeout as delay } from 'node:timers/promises';
@@ -8,13 +8,15 @@ import type { Cluster } from './cluster.ts';
 
 export type Strike = 'kill' | 'pause' | 'isolate' | 'halves' | 'one-way' | 'bridge';
 
-/** From the end of one to the next; together with how long one lasts, a kill comes every two seconds. */
-const KILL_PAUSE_MS = 1_200;
-const STOP_PAUSE_MS = 1_700;
-const CUT_PAUSE_MS = 2_200;
+/** From the end of one strike to the next; together with how long one lasts, a kill comes every two seconds. */
+const KILL_PAUSE_MS = 1_700;
+const OTHER_PAUSE_MS = 1_000;
+/** A service manager restarts a process soon. */
+const KILL_LASTS_MS: Range = [50, 500];
 /** Shorter than an election, or longer than two. */
-const LASTS_MS_MIN = 200;
-const LASTS_MS_MAX = 1_400;
+const OTHER_LASTS_MS: Range = [200, 1_400];
+
+type Range = readonly [min: number, max: number];
 
 export class Nemesis {
   readonly counts: Map<Strike, number> = new Map();
@@ -30,10 +32,10 @@ export class Nemesis {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    // Not all at once: who has no quorum all the time makes no mistakes.
     await Promise.all([
       this.#every(KILL_PAUSE_MS, signal, () => this.#kill()),
-      this.#every(STOP_PAUSE_MS, signal, () => this.#pause()),
-      this.#every(CUT_PAUSE_MS, signal, () => this.#cut()),
+      this.#every(OTHER_PAUSE_MS, signal, () => (this.#random.chance(0.4) ? this.#pause() : this.#cut())),
     ]);
   }
 
@@ -49,7 +51,7 @@ export class Nemesis {
     const id = this.#pick();
     this.#note('kill', `${id}`);
     await this.#cluster.kill(id);
-    await this.#last();
+    await this.#last(KILL_LASTS_MS);
     this.#cluster.start(id, 'open');
   }
 
@@ -57,7 +59,7 @@ export class Nemesis {
     const id = this.#pick();
     this.#note('pause', `${id}`);
     this.#cluster.pause(id);
-    await this.#last();
+    await this.#last(OTHER_LASTS_MS);
     this.#cluster.resume(id);
   }
 
@@ -72,7 +74,7 @@ export class Nemesis {
       if (from === bridge || to === bridge) return false;
       return shape === 'one-way' ? side.has(from) && !side.has(to) : side.has(from) !== side.has(to);
     });
-    await this.#last();
+    await this.#last(OTHER_LASTS_MS);
     await this.#cluster.cut(() => false);
   }
 
@@ -84,8 +86,8 @@ export class Nemesis {
     return id;
   }
 
-  #last(): Promise<void> {
-    return delay(this.#random.integer(LASTS_MS_MIN, LASTS_MS_MAX));
+  #last([min, max]: Range): Promise<void> {
+    return delay(this.#random.integer(min, max));
   }
 
   #note(strike: Strike, whom: string): void {

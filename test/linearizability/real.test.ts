@@ -4,16 +4,17 @@
  */
 import { randomInt } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { keyValueModel } from '../../raft/sim/key-value-model.ts';
-import { checkLinearizable } from '../../raft/sim/linearize.ts';
 import { Random } from '../../raft/sim/random.ts';
+import type { History } from './clients.ts';
 import { Cluster } from './cluster.ts';
 import { Nemesis } from './nemesis.ts';
 import { Operator } from './operator.ts';
+import { verdictOn } from './verdict.ts';
 
 const LONG = process.env['TSFLANNEL_TEST_LONG'] === '1';
 const RUN_MS = LONG ? 150_000 : 14_000;
-const CLIENTS = 6;
+const WRITERS = 5;
+const READERS = 4;
 const SEED = Number(process.env['TSFLANNEL_TEST_SEED'] ?? randomInt(2 ** 31));
 
 describe(`real members, TSFLANNEL_TEST_SEED=${SEED}`, () => {
@@ -55,24 +56,29 @@ async function strike(
   const clients = cluster.clients(random.fork());
   const signal = AbortSignal.timeout(RUN_MS);
   const operated = operate(signal);
-  await Promise.all([clients.run(CLIENTS, signal), nemesis.run(signal)]);
+  await Promise.all([clients.run(WRITERS, READERS, signal), nemesis.run(signal)]);
   await cluster.heal();
   const members = await operated;
   await cluster.settled(members);
   await clients.readAll();
   await cluster.settled(members);
 
-  const { history, counts } = clients;
-  const verdict = checkLinearizable(keyValueModel, history);
-  expect(verdict, nemesis.log.join('\n')).toMatchObject({ kind: 'linearizable' });
-  for (const { key, answered, asked } of counts) {
-    const final = history.findLast(({ client, op }) => client === 'reader' && op.key === key)?.returned
-      ?.result;
-    expect(final ?? 0, key).toBeGreaterThanOrEqual(answered);
-    expect(final ?? 0, key).toBeLessThanOrEqual(asked);
-  }
+  const { history } = clients;
+  expect(verdictOn(history), nemesis.log.join('\n')).toBe('linearizable');
+  for (let n = 0; n < WRITERS; n++) expectCounted(history, `w${n}`);
   expect(cluster.failures()).toEqual([]);
-  // It was hard for them, and yet every client got something done.
-  for (const kind of ['kill', 'pause'] as const) expect(nemesis.counts.get(kind), kind).toBeGreaterThan(1);
-  for (const { key, answered } of counts) expect(answered, key).toBeGreaterThan(0);
+  // It was hard for them, and yet something was done.
+  for (const kind of ['kill', 'pause'] as const) expect(nemesis.counts.get(kind), kind).toBeGreaterThan(0);
+  expect(history.some(({ client, returned }) => client !== 'reader' && returned !== null)).toBe(true);
+}
+
+/** What the client was told of its counter is there; what it was not told may be. */
+function expectCounted(history: History, client: string): void {
+  const key = `count/${client}`;
+  const final = history.findLast((operation) => operation.client === 'reader' && operation.op.key === key);
+  const adds = history.filter(({ op }) => op.kind === 'add' && op.key === key);
+  const answered = adds.filter(({ returned }) => returned !== null).length;
+  const counted = final?.returned?.result ?? 0;
+  expect(counted, key).toBeGreaterThanOrEqual(answered);
+  expect(counted, key).toBeLessThanOrEqual(adds.length);
 }

@@ -1,11 +1,10 @@
 /** What clients of simulated clusters see, under every fault that the simulator knows. */
 import { expect, it } from 'vitest';
 import type { SimulatedCluster } from '../../raft/sim/cluster.ts';
-import { keyValueModel } from '../../raft/sim/key-value-model.ts';
-import { checkLinearizable, type Verdict } from '../../raft/sim/linearize.ts';
 import { simulate, TICK_MS } from '../../raft/sim/run.ts';
 import { encodeOp } from './key-value-machine.ts';
 import { type Reading, ServingMachine, SimulatedClients } from './simulated-clients.ts';
+import { verdictOn } from './verdict.ts';
 
 const LONG = process.env['TSFLANNEL_TEST_LONG'] === '1';
 const HISTORIES = LONG ? 5_000 : 500;
@@ -13,7 +12,7 @@ const TICKS = 300;
 const CLIENTS = 8;
 
 interface Outcome {
-  readonly verdict: Verdict;
+  readonly verdict: string;
   readonly answered: number;
 }
 
@@ -38,14 +37,14 @@ function run(seed: number, reading: Reading): Outcome {
   clients.readAll(machine);
   const { history } = clients;
   const answered = history.filter(({ returned }) => returned !== null).length;
-  return { verdict: checkLinearizable(keyValueModel, history), answered };
+  return { verdict: verdictOn(history), answered };
 }
 
 it(`${HISTORIES} histories are linearizable`, () => {
   let answered = 0;
   for (let seed = 1; seed <= HISTORIES; seed++) {
     const outcome = run(seed, 'read-index');
-    expect(outcome, `seed ${seed}`).toMatchObject({ verdict: { kind: 'linearizable' } });
+    expect(outcome.verdict, `seed ${seed}`).toBe('linearizable');
     answered += outcome.answered;
   }
   expect(answered).toBeGreaterThan(200 * HISTORIES);
@@ -53,7 +52,7 @@ it(`${HISTORIES} histories are linearizable`, () => {
 
 it('catches leaders that answer reads without asking whether they still lead', () => {
   for (let seed = 1; seed <= HISTORIES; seed++) {
-    if (run(seed, 'local').verdict.kind === 'not-linearizable') return;
+    if (run(seed, 'local').verdict.includes('is not linearizable')) return;
   }
   expect.unreachable();
 });
