@@ -79,13 +79,14 @@ export interface RaftSummary {
   readonly term: Term;
   readonly commit: LogIndex;
   readonly last: EntryId;
+  /** In force. */
+  readonly configuration: Configuration;
 }
 
 export interface RaftStatus extends RaftSummary {
   readonly id: ReplicaId;
   readonly leader: ReplicaId | null;
   readonly applied: LogIndex;
-  readonly configuration: Configuration;
   /** Where `configuration` stands in the log: committed when at or below `commit`. */
   readonly configurationIndex: LogIndex;
   /** Since when this replica leads; null when it does not. */
@@ -246,7 +247,7 @@ export class RaftCore {
   /** A part of `status` that costs next to nothing: simulations look at it after every step. */
   get summary(): RaftSummary {
     const { publicRole, term, commit, log } = this.#replica;
-    return { role: publicRole, term, commit, last: log.last };
+    return { role: publicRole, term, commit, last: log.last, configuration: log.configuration };
   }
 
   get status(): RaftStatus {

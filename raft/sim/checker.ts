@@ -69,7 +69,9 @@ export class Checker {
     const base = first === undefined ? snapshotIndex : toLogIndex(first.index - 1);
     const log = new LogMirror(id, this.facts, base, entries);
     const last = log.last;
-    const status = { role: 'follower', term: hardState.term, commit: hardState.commit, last } as const;
+    const configuration = log.configurationAt(last.index);
+    const { term, commit } = hardState;
+    const status = { role: 'follower', term, commit, last, configuration } as const;
     const hinted = log.at(hardState.commit);
     if (hinted !== null) this.facts.stateCommitted(id, hinted);
     const applied = this.#committedAt(id, ZERO_ENTRY.index);
@@ -102,6 +104,7 @@ export class Checker {
       replica.log.follow(persist);
       if (persist.snapshot !== null) replica.snapshot = persist.snapshot.meta.last.index;
       if (status.role === 'leader') this.#checkMembershipSteps(replica, status, persist.entries);
+      this.#checkConfiguration(replica, status);
     }
     for (const claim of claims) this.#checkClaim(replica, claim);
   }
@@ -227,6 +230,17 @@ export class Checker {
       log.configurationAt(log.last.index),
       log.configurationAt(status.commit),
     ]);
+  }
+
+  /** What a replica takes to be in force is what its snapshot and its log say, whatever was cut off or replaced. */
+  #checkConfiguration({ id, log }: Watched, { configuration }: RaftSummary): void {
+    const expected = log.configurationAt(log.last.index);
+    const { voters, outgoing, learners } = configuration;
+    const ok =
+      same(voters, expected.voters) && same(outgoing, expected.outgoing) && same(learners, expected.learners);
+    check(ok, 'configuration follows the log', () => {
+      return `replica ${id} acts on ${JSON.stringify(configuration)}, its log says ${JSON.stringify(expected)}`;
+    });
   }
 
   #checkClaim(replica: Watched, claim: RaftSummary): void {

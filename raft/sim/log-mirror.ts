@@ -13,15 +13,18 @@ import {
 } from '../core/types.ts';
 import { check, extend, type Facts, type Prefix } from './facts.ts';
 
-interface MirroredEntry extends Prefix {
-  readonly configuration: Configuration | null;
+interface Placed {
+  readonly index: LogIndex;
+  readonly configuration: Configuration;
 }
 
 export class LogMirror {
   readonly #owner: ReplicaId;
   readonly #facts: Facts;
   #base: LogIndex;
-  #entries: MirroredEntry[] = [];
+  #entries: Prefix[] = [];
+  /** Those above the base, oldest first. */
+  #configurations: Placed[] = [];
 
   constructor(owner: ReplicaId, facts: Facts, base: LogIndex, entries: readonly Entry[]) {
     this.#owner = owner;
@@ -50,10 +53,10 @@ export class LogMirror {
   }
 
   /** Where the last configuration before `index` stands (the base, for one that is compacted), and what it is. */
-  configurationBefore(index: LogIndex): { readonly index: LogIndex; readonly configuration: Configuration } {
-    for (let i = Math.min(index - this.#base - 1, this.#entries.length) - 1; i >= 0; i--) {
-      const entry = this.#entries[i];
-      if (entry?.configuration) return { index: entry.index, configuration: entry.configuration };
+  configurationBefore(index: LogIndex): Placed {
+    for (let i = this.#configurations.length - 1; i >= 0; i--) {
+      const placed = this.#configurations[i];
+      if (placed !== undefined && placed.index < index) return placed;
     }
     const at = toLogIndex(Math.min(this.#base, index - 1));
     return { index: at, configuration: this.#committedAt(at).configuration };
@@ -69,15 +72,16 @@ export class LogMirror {
     });
     const prefix = extend(previous, entry);
     this.#facts.statePrefix(this.#owner, prefix);
-    const configuration = entry.kind === 'configuration' ? entry.configuration : null;
-    const { term, index, hash } = prefix;
-    this.#entries.push({ term, index, hash, configuration });
+    this.#entries.push(prefix);
+    if (entry.kind === 'configuration') this.#configurations.push(entry);
   }
 
   /** In the order in which a storage does it. */
   follow({ truncateFrom, entries, compactTo }: Persist): void {
-    if (truncateFrom !== null)
+    if (truncateFrom !== null) {
       this.#entries.length = Math.max(0, Math.min(this.#entries.length, truncateFrom - this.#base - 1));
+      this.#configurations = this.#configurations.filter((placed) => placed.index < truncateFrom);
+    }
     // A snapshot of another replica leaves a gap between the old log and what follows.
     const next = entries[0]?.index ?? compactTo ?? 0;
     if (compactTo !== null && next > this.last.index + 1) this.#rebase(compactTo);
@@ -88,6 +92,7 @@ export class LogMirror {
   #rebase(base: LogIndex): void {
     this.#entries.splice(0, base - this.#base);
     this.#base = base;
+    this.#configurations = this.#configurations.filter((placed) => placed.index > base);
   }
 
   #committedAt(index: LogIndex): Prefix & { readonly configuration: Configuration } {

@@ -54,6 +54,7 @@ export interface SimulationResult {
 
 export const TICK_MS = 10;
 const CONVERGENCE_MS = 60_000;
+const STEPS_A_TICK_MAX = 50;
 
 export function simulate(options: SimulationOptions): SimulationResult {
   return new Simulation(options).run();
@@ -119,7 +120,7 @@ class Simulation {
 
   #writeForever(): void {
     this.#cluster.timeline.after(this.#client.integer(1, this.#swarm.proposeEveryMsMax), () => {
-      if (this.#cluster.timeline.now >= this.#options.ticks * TICK_MS) return;
+      if (this.#isQuiet) return;
       const leaders = this.#cluster.up.filter((replica) => replica.leads);
       const target = this.#client.pick(leaders);
       if (target !== undefined) this.#propose(target);
@@ -127,9 +128,15 @@ class Simulation {
     });
   }
 
+  /** Clients have said enough: the phase is over, or the run has cost as much as ten others. */
+  get #isQuiet(): boolean {
+    const { timeline, steps } = this.#cluster;
+    return timeline.now >= this.#options.ticks * TICK_MS || steps > this.#options.ticks * STEPS_A_TICK_MAX;
+  }
+
   #readForever(): void {
     this.#cluster.timeline.after(this.#client.integer(1, this.#swarm.readEveryMsMax), () => {
-      if (this.#cluster.timeline.now >= this.#options.ticks * TICK_MS) return;
+      if (this.#isQuiet) return;
       this.#client.pick(this.#cluster.up.filter((replica) => replica.leads))?.readIndex();
       this.#readForever();
     });

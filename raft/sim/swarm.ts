@@ -100,7 +100,7 @@ function drawOptions(random: Random): RaftOptions {
     retransmitMsInitial: Math.floor(heartbeatMs / 2),
     maxAppendBytes: random.pick([64, 300, 1_200, 65_536]) ?? 1_200,
     maxProbeBytes: random.pick([64, 1_200]) ?? 1_200,
-    maxInflightMessages: random.pick([1, 2, 8, 32]) ?? 8,
+    maxInflightMessages: random.pick([1, 2, 8, 16]) ?? 8,
     maxCommandBytes: 1_000,
     maxUncommittedBytes: random.pick([2_000, 1 << 20]) ?? 1 << 20,
     trailingEntries,

@@ -282,7 +282,7 @@ describe('a mistake is caught:', () => {
     ],
     [
       'a snapshot carries another configuration',
-      ['snapshot carries its configuration'],
+      ['snapshot carries its configuration', 'configuration follows the log'],
       () => ({
         tampering: {
           received: (message) => {
@@ -303,6 +303,21 @@ describe('a mistake is caught:', () => {
         tampering: tamperPersist((persist) => ({
           ...persist,
           entries: persist.entries.map((entry) => withConfiguration(entry, () => ({ outgoing: [] }))),
+        })),
+      }),
+    ],
+    [
+      'a replica acts on a configuration that is not in its log',
+      ['configuration follows the log'],
+      () => ({
+        swarm: { faults: ['membership'] },
+        tampering: tamperPersist((persist, { role }) => ({
+          ...persist,
+          entries: persist.entries.map((entry) =>
+            entry.kind === 'configuration' && role === 'leader'
+              ? { ...entry, configuration: { ...entry.configuration, learners: [toReplicaId(99)] } }
+              : entry,
+          ),
         })),
       }),
     ],
