@@ -175,12 +175,12 @@ export class SealedDatagrams {
     const nowMs = performance.now();
     for (const lane of this.#due) {
       const keys = this.#keys.outbound(lane.peer, nowMs);
-      const { queue } = lane;
+      let rest = lane.queue;
       lane.queue = [];
-      for (let at = 0; at < queue.length && keys !== null; ) {
-        const messages = queue.slice(at, at + takePacket(queue.slice(at)));
-        this.#transmit(lane, keys, messages, lane.path.takeProbe(nowMs), nowMs);
-        at += messages.length;
+      while (rest.length > 0 && keys !== null) {
+        const count = takePacket(rest);
+        this.#transmit(lane, keys, rest.slice(0, count), lane.path.takeProbe(nowMs), nowMs);
+        rest = rest.slice(count);
       }
     }
     this.#due.clear();

@@ -25,7 +25,6 @@ export class FrameStream {
     this.socket = socket;
     this.#reader = new FrameReader(maxFrameBytes);
     socket.setNoDelay(true);
-    socket.on('drain', () => this.onDrain());
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('error', (error) => {
       this.#error ??= error;
@@ -50,7 +49,7 @@ export class FrameStream {
   write(type: FrameType, ...parts: readonly Uint8Array[]): void {
     if (this.isClosed) return;
     const size = parts.reduce((sum, part) => sum + part.length, 0);
-    this.socket.write(Buffer.concat([encodeFrameHeader(type, size), ...parts]));
+    this.socket.write(Buffer.concat([encodeFrameHeader(type, size), ...parts]), this.#written);
   }
 
   /** Ends after what was written has left. */
@@ -62,6 +61,11 @@ export class FrameStream {
     this.#error ??= error;
     this.socket.destroy();
   }
+
+  /** Not the event of the socket: that comes only after much was written. */
+  readonly #written = (): void => {
+    if (this.queuedBytes === 0) this.onDrain();
+  };
 
   #receive(chunk: Buffer): void {
     if (this.socket.destroyed) return;

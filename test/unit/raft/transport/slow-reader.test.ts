@@ -43,6 +43,14 @@ describe('a session with a slow reader', () => {
 });
 
 describe('a snapshot', () => {
+  it('goes on by itself when what was before it has left', async () => {
+    const { a, b } = await relayedPair();
+    a.transport.send(append(one, two, 5_000));
+    for (const i of [0, 1, 2]) a.transport.send(chunk(one, two, i * 10, 10));
+    await eventually(() => expect(b.received).toHaveLength(4));
+    expect(b.received.slice(1)).toEqual([0, 1, 2].map((i) => chunk(one, two, i * 10, 10)));
+  });
+
   it('never travels in datagrams, however small its chunks are', async () => {
     const { a, b, relay } = await relayedPair();
     a.transport.send(chunk(one, two, 0, 10));
