@@ -326,7 +326,10 @@ export class RaftNode<Result> implements AsyncDisposable {
     try {
       const { maxSnapshotBytes } = this.#raftOptions;
       const snapshot = await makeSnapshot(meta, pieces, maxSnapshotBytes, () => this.#isStopped);
-      if (snapshot !== null) this.#input(() => this.#core.compact(snapshot));
+      if (snapshot === null) return;
+      // Ahead of the write that names it, so that entries do not wait for all of its data.
+      await this.#options.storage.stageSnapshot(snapshot);
+      this.#input(() => this.#core.compact(snapshot));
     } catch (error) {
       this.#fail(error);
     } finally {

@@ -235,6 +235,26 @@ describe('the disk', patience, () => {
     expect(withEntries.map(({ entries }) => entries.length)).toEqual([2, 38]);
   });
 
+  it('takes entries while a snapshot is written, ahead of the write that names it', async () => {
+    await using replicas = new Replicas();
+    const disk = diskOf(one);
+    const gate = new GatedStorage(disk);
+    let goOn = (): void => {};
+    const staged = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const stage = vi.spyOn(gate, 'stageSnapshot').mockReturnValue(staged);
+    const { node } = await replicas.start(one, disk, gate);
+    await replicas.commit('first');
+    await Promise.all(Array.from({ length: SNAPSHOT_ENTRIES }, () => node.propose(Buffer.from('x'))));
+    await vi.waitFor(() => expect(stage).toHaveBeenCalledTimes(1), patience);
+    await replicas.commit('meanwhile');
+    const written = (): unknown[] => gate.writes.flatMap(({ snapshot }) => snapshot ?? []);
+    expect(written()).toEqual([]);
+    goOn();
+    await vi.waitFor(() => expect(written()).toEqual([stage.mock.lastCall?.[0]]), patience);
+  });
+
   it('holds a vote and an acknowledgement before anybody hears of them', async () => {
     const network = new MemoryNetwork();
     const disk = Replicas.disks(ids).get(one);
