@@ -15,7 +15,7 @@ import { BEFORE, type Operation, operations, textOf } from './workload.ts';
 /** `npm run test:long`: every byte of the last operation, and more bytes inside the others. */
 const LONG = process.env['TSFLANNEL_TEST_LONG'] === '1';
 const OPERATIONS = 200;
-const CUTS_INSIDE = LONG ? 40 : 3;
+const CUTS_INSIDE = LONG ? 20 : 3;
 
 /** The disk after an operation. */
 interface Moment {
