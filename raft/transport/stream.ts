@@ -21,6 +21,11 @@ export class FrameStream {
   #error: Error | null = null;
   #isClosed = false;
 
+  /** Not the event of the socket: that comes only after much was written. */
+  readonly #written = (): void => {
+    if (this.queuedBytes === 0) this.onDrain();
+  };
+
   constructor(socket: TLSSocket, maxFrameBytes: number) {
     this.socket = socket;
     this.#reader = new FrameReader(maxFrameBytes);
@@ -61,11 +66,6 @@ export class FrameStream {
     this.#error ??= error;
     this.socket.destroy();
   }
-
-  /** Not the event of the socket: that comes only after much was written. */
-  readonly #written = (): void => {
-    if (this.queuedBytes === 0) this.onDrain();
-  };
 
   #receive(chunk: Buffer): void {
     if (this.socket.destroyed) return;
