@@ -67,7 +67,8 @@ export class Layout implements StoredLog {
   #snapshotIndex: LogIndex;
   #stored: StoredSnapshot;
   #seenSequence: number;
-  #staged: StagedSnapshot | null = null;
+  /** One may be staged while another waits for its batch. */
+  #staged: StagedSnapshot[] = [];
   /** Chunks that nothing names: they go with the next batch. */
   #garbage: Buffer[];
   /** Above all that were ever used. */
@@ -118,18 +119,14 @@ export class Layout implements StoredLog {
   *stageSnapshot(snapshot: Snapshot): Generator<RawRecord, void> {
     const { meta, data, digest } = snapshot;
     assert(data.length <= MAX_FRAME_BYTES, `a snapshot of ${data.length} bytes is too large`);
-    if (this.#staged !== null) {
-      if (isOf(this.#staged, snapshot)) return;
-      this.#discard(this.#staged);
-      this.#staged = null;
-    }
+    if (this.#staged.some((staged) => isOf(staged, snapshot))) return;
     const generation = this.#nextGeneration++;
     const chunks = chunkCount(data.length);
     for (let n = 0; n < chunks; n++) {
       const chunk = data.subarray(n * SNAPSHOT_CHUNK_BYTES, (n + 1) * SNAPSHOT_CHUNK_BYTES);
       yield [chunkKey(generation, n), Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)];
     }
-    this.#staged = { generation, chunks, last: meta.last, digest };
+    this.#staged.push({ generation, chunks, last: meta.last, digest });
   }
 
   /**
@@ -193,14 +190,18 @@ export class Layout implements StoredLog {
   /** The staged snapshot takes the place of the stored one. */
   #adopt(snapshot: Snapshot, to: RecordSink): void {
     const { meta, data, digest } = snapshot;
-    const staged = this.#staged;
-    assert(staged !== null && isOf(staged, snapshot), 'a snapshot is staged before it is written');
+    const staged = this.#staged.find((each) => isOf(each, snapshot));
+    assert(staged !== undefined, 'a snapshot is staged before it is written');
     const { generation, chunks } = staged;
     to.put(SNAPSHOT_KEY, encodeSnapshotRecord({ ...meta, generation, length: data.length, sha256: digest }));
     this.#discard(this.#stored);
     this.#stored = { generation, chunks };
     this.#snapshotIndex = meta.last.index;
-    this.#staged = null;
+    // Snapshots only go forward: what is not newer is never written any more.
+    for (const each of this.#staged) {
+      if (each !== staged && each.last.index <= meta.last.index) this.#discard(each);
+    }
+    this.#staged = this.#staged.filter(({ last }) => last.index > meta.last.index);
   }
 
   #discard({ generation, chunks }: StoredSnapshot): void {

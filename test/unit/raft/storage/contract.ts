@@ -297,6 +297,26 @@ export function storageContract(name: string, make: () => Promise<StorageUnderTe
       }
     });
 
+    it('writes a snapshot while the next ones are staged', async () => {
+      const disk = await make();
+      try {
+        await using storage = await disk.open();
+        await storage.load();
+        await storage.write(batch({ term: 2, commit: 3, entries: three }));
+        const all = [snapshotAt(1, 1, 300_000), snapshotAt(2, 1, 300_000), snapshotAt(3, 2, 300_000)];
+        await storage.stageSnapshot(snapshotAt(1, 1, 300_000));
+        for (const [i, snapshot] of all.entries()) {
+          const write = storage.write(batch({ term: 2, commit: 3, snapshot, compactTo: i + 1 }));
+          const others = all.slice(i + 1).map((next) => storage.stageSnapshot(next));
+          await Promise.all([write, ...others]);
+          const { hardState } = batch({ term: 2, commit: 3 });
+          await expectSame(storage, { hardState, snapshot, entries: three.slice(i + 1) });
+        }
+      } finally {
+        await disk.dispose();
+      }
+    });
+
     it('remembers what it was told last, and only that', async () => {
       const disk = await make();
       try {

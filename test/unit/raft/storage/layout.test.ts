@@ -90,16 +90,21 @@ describe('a staged snapshot', () => {
     }
   });
 
-  it('that another one overtakes is swept', () => {
+  it('waits for its batch while another one is staged, and is swept when a newer one is written', () => {
     const { disk, layout } = started();
     stagePieces(disk, layout, 99);
-    for (const [key, value] of layout.stageSnapshot(snapshotAt(1, 1, LARGE))) {
-      disk.write((to) => to.put(key, value));
+    const [early, small] = [snapshotAt(1, 1, LARGE), snapshotAt(2, 2, 8)];
+    for (const snapshot of [early, small]) {
+      for (const [key, value] of layout.stageSnapshot(snapshot)) disk.write((to) => to.put(key, value));
     }
-    expect(contentsOf(disk).orphans.length).toBe(6);
+    expect(contentsOf(disk).orphans.length).toBe(7);
     write(disk, layout, again);
-    expect(contentsOf(disk)).toMatchObject({ orphans: [], snapshot: { meta: { last: { index: 1 } } } });
-    expect(chunks(disk)).toBe(3);
+    expect(contentsOf(disk)).toMatchObject({ snapshot: { meta: { last: { index: 1 } } } });
+    expect(chunks(disk)).toBe(7);
+    expect([...layout.stageSnapshot(small)]).toEqual([]);
+    write(disk, layout, batch({ term: 2, commit: 2, snapshot: small, compactTo: 2 }));
+    expect(contentsOf(disk)).toMatchObject({ orphans: [], snapshot: { meta: { last: { index: 2 } } } });
+    expect(chunks(disk)).toBe(1);
   });
 
   it('must be there before a batch names it', () => {
