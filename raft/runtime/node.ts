@@ -113,13 +113,17 @@ export class RaftNode<Result> implements AsyncDisposable {
     this.#raftOptions = raftOptions(options.options);
     this.#written = recovered.hardState;
     this.#timer = new DeadlineTimer(() => this.#tick());
+    const nowMs = monotonicMs();
+    // One that was here before lets its peers speak first: they may know that its disk is an older copy.
+    const isRestart = recovered.hardState.term > 0;
     this.#core = new RaftCore({
       id: options.id,
       options: this.#raftOptions,
       ...recovered,
       random: options.random ?? Math.random,
       digest: sha256,
-      now: monotonicMs(),
+      now: nowMs,
+      votesFrom: nowMs + (isRestart ? this.#raftOptions.electionTimeoutMsMin : 0),
     });
     this.#transition = this.#core.status;
   }

@@ -8,6 +8,7 @@ import {
   type RaftStorage,
   StorageDamagedError,
 } from '../../../../raft/storage/storage.ts';
+import { RolledBackError } from '../../../../raft/transport/errors.ts';
 import { MemoryNetwork } from '../../../../raft/transport/memory.ts';
 import { applied, FAST, Journal, Replicas } from './replicas.ts';
 
@@ -264,26 +265,30 @@ describe('the disk', patience, () => {
     const transport = network.transport(one);
     await using node = await RaftNode.start({
       id: one,
-      options: { ...FAST, electionTimeoutMsMin: 60_000, electionTimeoutMsMax: 90_000 },
+      options: { ...FAST, electionTimeoutMsMax: 90_000 },
       storage: gate,
       transport,
       stateMachine: new Journal(),
       onFatal: () => undefined,
+      random: () => 0.99,
     });
     const { term, last } = node.status();
-    transport.onMessage({
-      kind: 'vote-request',
-      from: two,
-      to: one,
-      term: toTerm(term + 1),
-      last,
-      transfer: false,
-    });
-    await vi.waitFor(() => expect(gate.writes).toHaveLength(1), patience);
+    // The first ones come too early: it has only just been started again.
+    await vi.waitFor(() => {
+      transport.onMessage({
+        kind: 'vote-request',
+        from: two,
+        to: one,
+        term: toTerm(term + 1),
+        last,
+        transfer: false,
+      });
+      expect(gate.writes).toHaveLength(1);
+    }, patience);
     expect(gate.writes[0]?.hardState).toMatchObject({ vote: two });
     expect(network.sent).toEqual([]);
     gate.open();
-    await vi.waitFor(() => expect(network.sent).toHaveLength(1), patience);
+    await vi.waitFor(() => expect(network.sent).not.toEqual([]), patience);
     expect(network.sent[0]).toMatchObject({ kind: 'vote-response', granted: true, to: two });
   });
 
@@ -320,6 +325,62 @@ describe('a broken invariant', patience, () => {
     });
     expect(await node.propose(Buffer.from('second'))).toEqual({ kind: 'lost' });
     expect(errors).toEqual([expect.any(InvariantError)]);
+  });
+});
+
+describe('a replica that is started again', patience, () => {
+  it.each([
+    ['lets its peers speak before it votes', Replicas.disks(ids).get(one), false],
+    ['votes at once when it was never there before', Replicas.emptyDisk(), true],
+  ])('%s', async (_, disk, granted) => {
+    if (disk === undefined) throw new Error('no disk');
+    const network = new MemoryNetwork();
+    const transport = network.transport(one);
+    await using node = await RaftNode.start({
+      id: one,
+      options: { ...FAST, electionTimeoutMsMin: 60_000, electionTimeoutMsMax: 90_000 },
+      storage: disk,
+      transport,
+      stateMachine: new Journal(),
+      onFatal: () => undefined,
+    });
+    const { term, last } = node.status();
+    const nextTerm = toTerm(term + 1);
+    transport.onMessage({ kind: 'pre-vote-request', from: two, to: one, term, nextTerm, last });
+    await vi.waitFor(() => expect(network.sent).toHaveLength(1), patience);
+    expect(network.sent[0]).toMatchObject({ kind: 'pre-vote-response', granted });
+  });
+
+  it('tells the transport what it had seen of its peers', async () => {
+    const disk = diskOf(one);
+    const network = new MemoryNetwork();
+    const transport = network.transport(one);
+    const options = {
+      id: one,
+      transport,
+      stateMachine: new Journal(),
+      onFatal: () => undefined,
+    };
+    const seen = new Map([[two, { writeSequence: 120, term: toTerm(7) }]]);
+    await using first = await RaftNode.start({ ...options, storage: disk });
+    transport.onSeen(seen);
+    await first.close();
+    const recall = vi.spyOn(transport, 'recall');
+    await using _ = await RaftNode.start({ ...options, storage: disk.reopened() });
+    expect(recall).toHaveBeenCalledWith(seen);
+  });
+
+  it('stops for good when a peer remembers more of its disk than is there', async () => {
+    await using replicas = new Replicas();
+    const transport = replicas.network.transport(one);
+    const disk = diskOf(one);
+    const { node, errors } = await replicas.start(one, disk, disk, transport);
+    await replicas.commit('first');
+    const low = { writeSequence: 2, term: toTerm(2) };
+    const error = new RolledBackError(one, low, { writeSequence: 9, term: toTerm(2) });
+    transport.onRolledBack(error);
+    expect(errors).toEqual([error]);
+    expect(await node.propose(Buffer.from('second'))).toEqual({ kind: 'not-leader', leader: null });
   });
 });
 
