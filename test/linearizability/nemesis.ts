@@ -35,7 +35,10 @@ export class Nemesis {
     // Not all at once: who has no quorum all the time makes no mistakes.
     await Promise.all([
       this.#every(KILL_PAUSE_MS, signal, () => this.#kill()),
-      this.#every(OTHER_PAUSE_MS, signal, () => (this.#random.chance(0.4) ? this.#pause() : this.#cut())),
+      this.#every(OTHER_PAUSE_MS, signal, async () => {
+        await this.#pause();
+        if (!signal.aborted) await this.#cut();
+      }),
     ]);
   }
 

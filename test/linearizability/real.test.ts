@@ -86,7 +86,8 @@ async function strike(
   for (let n = 0; n < WRITERS; n++) expectCounted(history, `w${n}`);
   expect(cluster.failures()).toEqual([]);
   // It was hard for them, and yet something was done.
-  for (const kind of ['kill', 'pause'] as const) expect(nemesis.counts.get(kind), kind).toBeGreaterThan(0);
+  for (const kind of ['kill', 'pause'] as const)
+    expect(nemesis.counts.get(kind) ?? 0, kind).toBeGreaterThan(0);
   expect(history.some(({ client, returned }) => client !== 'reader' && returned !== null)).toBe(true);
 }
 
