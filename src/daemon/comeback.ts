@@ -16,7 +16,7 @@ import { StorageDamagedError } from '../../raft/storage/storage.ts';
 import type { Endpoint } from '../../raft/transport/transport.ts';
 import { type Membership, saveCaKey, saveClusterFile } from '../cluster/cluster-file.ts';
 import type { Identity } from '../cluster/identity.ts';
-import { rejoinCluster } from '../cluster/join.ts';
+import { rejoinCluster, WRONG_CLUSTER } from '../cluster/join.ts';
 import type { Replica } from '../cluster/replica.ts';
 import type { JoinAnswer } from '../cluster/rpc.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
@@ -177,5 +177,5 @@ export class Comeback {
 
 /** The cluster has said no, and will say it again. */
 function isFinal({ refusal }: TsflannelError): boolean {
-  return refusal.exitCode === EXIT.refused && refusal.code !== 'wrong-cluster';
+  return refusal.exitCode === EXIT.refused && refusal.code !== WRONG_CLUSTER;
 }
