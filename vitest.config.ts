@@ -28,7 +28,10 @@ export default defineConfig({
         include: ['test/unit/**/*.test.ts', 'test/paper/**/*.test.ts', 'test/golden/**/*.test.ts'],
       }),
       project('storage', 600_000, { serial: false }),
-      project('sim', 600_000, { serial: false }),
+      project('sim', 600_000, {
+        serial: false,
+        include: ['test/sim/**/*.test.ts', 'test/mutants/**/*.test.ts'],
+      }),
       // These need root and namespaces and share a kernel: one file at a time.
       project('lab', 60_000),
       project('linearizability', 600_000),

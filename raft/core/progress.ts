@@ -272,8 +272,11 @@ export class Progress {
         break;
       }
       case 'snapshot':
-        // Installed, and the acknowledgement was lost. An append is the proof.
-        if (lastIndex === this.#state.snapshot.meta.last.index) this.#probe(toLogIndex(lastIndex + 1), false);
+        // Installed, and the acknowledgement was lost. An append is the proof. An answer that is older than an
+        // acknowledgement must not take it back.
+        if (lastIndex === this.#state.snapshot.meta.last.index) {
+          this.#probe(toLogIndex(Math.max(lastIndex, this.#match) + 1), false);
+        }
         break;
     }
   }

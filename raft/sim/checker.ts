@@ -293,6 +293,13 @@ export class Checker {
         return `replica ${id} leads term ${term} without the votes of a quorum of ${JSON.stringify(configuration)}`;
       },
     );
+    // Thesis 4.2.2: also a voter that is removed by an entry that is not committed yet.
+    const standing = [configuration, log.configurationAt(status.commit)];
+    check(
+      standing.some(({ voters, outgoing }) => voters.includes(id) || outgoing.includes(id)),
+      'only voters lead',
+      () => `replica ${id} leads term ${term} and is no voter of ${JSON.stringify(configuration)}`,
+    );
     const due = this.facts.committed.findLast((entry) => entry.leaderTerm < term);
     check(due === undefined || log.at(due.index)?.hash === due.hash, 'leader completeness', () => {
       return `leader ${id} of term ${term} misses entry ${due?.index}, committed in term ${due?.leaderTerm}`;

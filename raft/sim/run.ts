@@ -1,13 +1,13 @@
 /**
  * One seed, from its first event to its verdict. Two phases: first faults strike while clients write and every rule is
  * checked at every step; then everything is healed, and the cluster must come back by itself: one leader within five
- * election timeouts, no membership change left half done, a new write committed and applied by every member, the write
- * shown by a read, all logs and states equal.
+ * election timeouts, no membership change left half done, another leader when this one reaches one voter only, a new
+ * write committed and applied by every member, the write shown by a read, all logs and states equal.
  *
  * The state machine is the caller's choice: it is run on every replica and its snapshots are compared byte for byte.
  */
 
-import { type EntryId, InvariantError } from '../core/types.ts';
+import { type EntryId, InvariantError, type ReplicaId } from '../core/types.ts';
 import type { StateMachine } from '../runtime/state-machine.ts';
 import { SimulatedCluster } from './cluster.ts';
 import { check, ViolationError } from './facts.ts';
@@ -161,6 +161,7 @@ class Simulation {
       const ruler = this.#ruler();
       return ruler?.status?.configuration.outgoing.length === 0 && this.#nemesis.isSettled(ruler);
     });
+    this.#bridgePhase(electionMs);
     let written: EntryId | null = null;
     this.#within(CONVERGENCE_MS, 'a new write commits and reaches everybody', () => {
       const ruler = this.#ruler();
@@ -181,6 +182,34 @@ class Simulation {
     const ruler = this.#ruler();
     check(ruler !== null, 'a leader stays', () => 'the leader went away without a fault');
     this.#compareStates(ruler);
+  }
+
+  /**
+   * The leader reaches one voter only, and all the others reach each other. They can elect when that one hears the leader
+   * no more: it must fall silent, or there is none for ever (the Cloudflare outage of November 2020, openraft#2080).
+   */
+  #bridgePhase(electionMs: number): void {
+    const old = this.#ruler();
+    const status = old?.status;
+    // Before the configuration is committed the old leader may be needed for any majority.
+    if (!old || !status || status.configurationIndex > status.commit) return;
+    const { voters, outgoing } = status.configuration;
+    const areWell = voters.every((id) => {
+      const replica = this.#cluster.replicas.get(id);
+      return replica?.isUp && !replica.disk.isRolledBack;
+    });
+    if (outgoing.length > 0 || voters.length < 4 || !areWell || !voters.includes(old.id)) return;
+    const bridge = voters.find((id) => id !== old.id);
+    const isCut = (from: ReplicaId, to: ReplicaId): boolean =>
+      (from === old.id || to === old.id) && from !== bridge && to !== bridge;
+    this.#cluster.trace(`bridge ${bridge} to leader ${old.id}`);
+    this.#cluster.network.cut(isCut);
+    this.#within(electionMs, 'a majority elects although one of it hears the old leader', () => {
+      const { leader } = this.#cluster;
+      return leader !== null && leader !== old && leader.status?.commit === leader.status?.last.index;
+    });
+    this.#cluster.network.heal(isCut);
+    this.#within(electionMs, 'one leader within five election timeouts', () => this.#ruler() !== null);
   }
 
   #within(ms: number, rule: string, condition: () => boolean): void {

@@ -274,6 +274,14 @@ describe('snapshot', () => {
     expect(progress).toMatchObject({ match: 12, state: { kind: 'snapshot' } });
   });
 
+  test('an old heartbeat answer that ends where it does takes back nothing that was acknowledged since', () => {
+    const progress = replicating();
+    progress.snapshotStarted(snapshot(10));
+    progress.accepted(i(last.index + 2), false, 1_000);
+    progress.heartbeatAnswered({ sequence: 1, sentAt: 500, lastIndex: last.index }, 1_010);
+    expect(progress).toMatchObject({ match: last.index + 2, next: last.index + 3, state: { kind: 'probe' } });
+  });
+
   test('a lost acknowledgement shows in the heartbeat answer, and is proven by an append', () => {
     const progress = started();
     progress.heartbeatAnswered({ sequence: 1, sentAt: 2_100, lastIndex: i(49) }, 2_101);
