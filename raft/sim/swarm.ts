@@ -26,7 +26,7 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
-const DISK_FAULTS: readonly Fault[] = ['bit-flip', 'lost-tail', ...Array<Fault>(4).fill('rollback')];
+const DISK_FAULTS: readonly Fault[] = ['bit-flip', 'lost-tail', ...Array<Fault>(8).fill('rollback')];
 
 export interface SwarmParameters {
   readonly cluster: ClusterParameters;
@@ -68,7 +68,7 @@ export function drawSwarm(random: Random): SwarmParameters {
       disk: {
         hasDatabase,
         writeMsMin: 0,
-        writeMsMax: Math.floor(options.heartbeatMs * (random.pick([0, 0.02, 0.1, 0.4]) ?? 0)),
+        writeMsMax: Math.floor(options.heartbeatMs * (random.pick([0, 0.1, 0.2, 0.6]) ?? 0)),
         stallProbability: random.chance(0.2) ? 0.01 : 0,
         stallMs: electionMs,
       },
