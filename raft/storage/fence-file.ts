@@ -14,7 +14,10 @@ export class FenceFile {
   /** Called for a sync that nobody waits for. */
   onSyncFailed: (cause: unknown) => void = () => {};
   #newest: FenceSlot | null = null;
-  #unsynced = 0;
+  /** Writes so far, those that a sync was begun for, and those that one has covered. */
+  #written = 0;
+  #syncing = 0;
+  #synced = 0;
   #timer: NodeJS.Timeout | null = null;
 
   private constructor(handle: FileHandle) {
@@ -39,7 +42,10 @@ export class FenceFile {
   }
 
   static async open(path: string): Promise<FenceFile> {
-    return new FenceFile(await open(path, 'r+'));
+    const handle = await open(path, 'r+');
+    // What a killed process wrote may not be on the disk yet.
+    await handle.datasync();
+    return new FenceFile(handle);
   }
 
   /** Whatever lies there. */
@@ -57,24 +63,27 @@ export class FenceFile {
   /** Resolves when a crash of the process cannot undo it; with a new term or vote, when nothing can. */
   async record(fence: Fence): Promise<void> {
     const before = this.#newest;
-    const number = (before?.number ?? 0) + 1;
+    // The other slot's turn comes when this one is safe: a power cut must not find both of them half written.
+    const number = (before?.number ?? 0) + (this.#synced === this.#written ? 1 : 2);
     this.#newest = { number, fence };
     const bytes = encodeSlot(this.#newest);
     // A copy into the page cache: a turn through the thread pool would cost every write more than that.
     const bytesWritten = writeSync(this.#handle.fd, bytes, 0, bytes.length, slotOffset(number));
     if (bytesWritten !== bytes.length) throw new Error('the fence was written in part');
-    this.#unsynced += 1;
+    this.#written += 1;
     const isPromise = fence.term !== before?.fence.term || fence.vote !== before.fence.vote;
-    if (isPromise || this.#unsynced >= FENCE_SYNC_WRITES) await this.sync();
+    if (isPromise || this.#written - this.#syncing >= FENCE_SYNC_WRITES) await this.sync();
     else this.#timer ??= setTimeout(() => this.#syncLater(), FENCE_SYNC_MS).unref();
   }
 
   async sync(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#unsynced === 0) return;
-    this.#unsynced = 0;
+    if (this.#syncing === this.#written) return;
+    const covered = this.#written;
+    this.#syncing = covered;
     await this.#handle.datasync();
+    this.#synced = Math.max(this.#synced, covered);
   }
 
   #syncLater(): void {

@@ -1,7 +1,8 @@
 /**
  * The fence: where a Raft database stands, kept outside LevelDB, because a database that has lost its newest writes
- * looks like a younger one from inside. Pure. Two slots, each in a page of its own and written in turn, so that a torn
- * write leaves the other. A fence is written after its batch is durable: a database may be ahead of it, never behind.
+ * looks like a younger one from inside. Pure. Two slots, each in a page of its own; the other one's turn comes when the
+ * last write was synced, so that a torn write leaves a whole one. A fence is written after its batch is durable: a
+ * database may be ahead of it, never behind.
  *
  *   slot n % 2, at 4096 * (n % 2)   n, replica id, write sequence, term, vote, last entry id, counter of m/seen
  */

@@ -18,7 +18,7 @@ import {
   toLogIndex,
   ZERO_ENTRY,
 } from '../core/types.ts';
-import { MAX_FRAME_BYTES } from '../limits.ts';
+import { MAX_SNAPSHOT_BYTES } from '../limits.ts';
 import { type Standing, standingOf } from './fence.ts';
 import {
   chunkCount,
@@ -118,7 +118,7 @@ export class Layout implements StoredLog {
    */
   *stageSnapshot(snapshot: Snapshot): Generator<RawRecord, void> {
     const { meta, data, digest } = snapshot;
-    assert(data.length <= MAX_FRAME_BYTES, `a snapshot of ${data.length} bytes is too large`);
+    assert(data.length <= MAX_SNAPSHOT_BYTES, `a snapshot of ${data.length} bytes is too large`);
     if (this.#staged.some((staged) => isOf(staged, snapshot))) return;
     const generation = this.#nextGeneration++;
     const chunks = chunkCount(data.length);

@@ -27,7 +27,7 @@ import {
   toReplicaId,
   toTerm,
 } from '../core/types.ts';
-import { MAX_FRAME_BYTES } from '../limits.ts';
+import { MAX_SNAPSHOT_BYTES } from '../limits.ts';
 import { ByteReader, ByteWriter, DecodeError } from './bytes.ts';
 import {
   decodeConfiguration,
@@ -220,7 +220,7 @@ export function decodeSnapshotRecord(bytes: Uint8Array): SnapshotRecord {
     const configuration = decodeConfiguration(from);
     const generation = from.u64();
     const length = from.u32();
-    if (length > MAX_FRAME_BYTES) throw new DecodeError(`a snapshot of ${length} bytes`);
+    if (length > MAX_SNAPSHOT_BYTES) throw new DecodeError(`a snapshot of ${length} bytes`);
     return { last, configuration, generation, length, sha256: from.copy(32) };
   });
 }
