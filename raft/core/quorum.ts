@@ -24,14 +24,18 @@ export function quorumReached<T extends number>(
   configuration: Configuration,
   reachedBy: (id: ReplicaId) => T,
 ): T {
-  const reached = halves(configuration).map((ids) => {
-    const value = ids.map(reachedBy).toSorted((a, b) => b - a)[majority(ids.length) - 1];
+  let least: T | undefined;
+  for (const ids of halves(configuration)) {
+    const value = ids.map(reachedBy).sort(descending)[majority(ids.length) - 1];
     assert(value !== undefined, 'a configuration without voters has no quorum');
-    return value;
-  });
-  const [least] = reached.toSorted((a, b) => a - b);
+    if (least === undefined || value < least) least = value;
+  }
   assert(least !== undefined, 'a configuration has at least one half');
   return least;
+}
+
+function descending(a: number, b: number): number {
+  return b - a;
 }
 
 /** `undefined` = has not answered. A replica without voters in its configuration never wins. */

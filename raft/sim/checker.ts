@@ -45,6 +45,7 @@ export class Checker {
   readonly #disks = new Map<ReplicaId, MemoryStorage>();
   /** The last index on each disk. */
   readonly #ends = new Map<ReplicaId, LogIndex>();
+  readonly #rolledBack = new Set<ReplicaId>();
   readonly #running = new Map<ReplicaId, Watched>();
 
   addDisk(id: ReplicaId, storage: MemoryStorage): void {
@@ -84,6 +85,11 @@ export class Checker {
       applied,
       reads: new Map(),
     });
+  }
+
+  /** Its disk holds an older copy of itself: what it says from now on is compared with nothing. */
+  rolledBack(id: ReplicaId): void {
+    this.#rolledBack.add(id);
   }
 
   stopped(id: ReplicaId): void {
@@ -412,6 +418,7 @@ export class Checker {
 
   #checkHeartbeat(message: HeartbeatRequest): void {
     this.#checkLeads(message);
+    if (this.#rolledBack.has(message.to)) return;
     const held = this.#disks.get(message.to)?.last.index ?? 0;
     check(message.commit <= held, 'a heartbeat commits what its receiver holds', () => {
       return `leader ${message.from} announces commit ${message.commit} to ${message.to}, which holds ${held}`;

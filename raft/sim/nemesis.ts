@@ -187,7 +187,12 @@ export class Nemesis {
     victim.crash();
     if (!victim.disk.rollBack()) return false;
     this.#cluster.trace(`rollback ${victim.id}`);
-    this.#later(() => victim.start());
+    this.#cluster.checker.rolledBack(victim.id);
+    this.#later(() => {
+      // Whoever has become a voter meanwhile knows nothing of it.
+      if (this.#fleet.wouldNotice(victim.id)) victim.start();
+      else this.#cluster.retire(victim);
+    });
     return true;
   }
 }

@@ -149,6 +149,12 @@ export class SimulatedReplica {
     return this.#life?.process.monotonicMs() ?? 0;
   }
 
+  /** Entries in its log that it does not know to be committed. */
+  get backlog(): number {
+    const summary = this.#life?.core.summary;
+    return summary === undefined ? 0 : summary.last.index - summary.commit;
+  }
+
   get leads(): boolean {
     return this.#life?.core.summary.role === 'leader';
   }

@@ -80,7 +80,7 @@ export function drawSwarm(random: Random): SwarmParameters {
     faultLastsMsMax: Math.floor(electionMs * (random.pick([0.1, 1, 3]) ?? 1)),
     faults,
     hasAutopilot: random.chance(0.5),
-    proposeEveryMsMax: random.integer(4, options.heartbeatMs),
+    proposeEveryMsMax: random.integer(8, 2 * options.heartbeatMs),
     readEveryMsMax: options.heartbeatMs * (random.pick([1, 4, 16]) ?? 4),
   };
 }
