@@ -23,13 +23,15 @@ import { type SimulationOptions, simulate } from '../../raft/sim/run.ts';
 const SEEDS = 60;
 const TICKS = 400;
 
-/** The rule that the first violation within the seeds names. */
-function firstViolation(options: Partial<SimulationOptions>): string | null {
+/** The first violation of one of `rules` within the seeds, else the last other one; by name. */
+function violation(options: Partial<SimulationOptions>, rules: readonly string[] = []): string | null {
+  let other: string | null = null;
   for (let seed = 1; seed <= SEEDS; seed++) {
-    const { violation } = simulate({ seed, ticks: TICKS, ...options });
-    if (violation !== null) return violation.rule;
+    const found = simulate({ seed, ticks: TICKS, ...options }).violation;
+    if (found !== null && rules.includes(found.rule)) return found.rule;
+    other = found?.rule ?? other;
   }
-  return null;
+  return other;
 }
 
 /** A follower or leader that hands something else to its disk. */
@@ -131,6 +133,7 @@ describe('a mistake is caught:', () => {
           faults: ['partition-halves'],
           faultEveryMsMax: 500,
           faultLastsMsMax: 3_000,
+          proposeEveryMsMax: 10,
           readEveryMsMax: 10,
         },
         tampering: {
@@ -397,10 +400,10 @@ describe('a mistake is caught:', () => {
   ];
 
   it.each(mistakes)('%s', (_name, rules, make) => {
-    expect(rules).toContain(firstViolation(make()));
+    expect(rules).toContain(violation(make(), rules));
   });
 });
 
 it('without a mistake the same seeds are clean', () => {
-  expect(firstViolation({})).toBeNull();
+  expect(violation({})).toBeNull();
 });
