@@ -3,10 +3,12 @@
  * agent says that it is ready, or why not. The token goes over standard input and never stands on a command line. Where
  * systemd has our unit, `init` and `join` end as the enabled and started service instead.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { deadline } from '../deadline.ts';
 import { EXIT, type ExitCode, refuse, TsflannelError } from '../errors.ts';
 import type { Context } from './context.ts';
 import { type DetachMessage, isDetachMessage } from './detach-channel.ts';
@@ -80,7 +82,7 @@ async function firstWord(child: ChildProcess, timeoutMs: number, logFile: string
   const interrupted = new AbortController();
   const interrupt = (): void => interrupted.abort();
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  const signal = AbortSignal.any([interrupted.signal, AbortSignal.timeout(timeoutMs)]);
+  const signal = deadline(timeoutMs, interrupted.signal);
   try {
     const [message]: unknown[] = await Promise.race([
       once(child, 'message', { signal }),

@@ -3,6 +3,7 @@
  * epoch it is in. The answer counts only from who holds that member's key. All that comes of it is a problem that says
  * so: what this host holds of the old epoch is nobody's to throw away but the user's.
  */
+import { deadline } from '../deadline.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import type { Member } from '../subnet/member.ts';
@@ -71,7 +72,7 @@ export class EpochWatch implements Disposable {
     const answer = await probe(
       { host: address, port },
       ({ publicKey: key }) => key.export({ format: 'der', type: 'spki' }).toString('base64') === publicKey,
-      AbortSignal.any([this.#stop.signal, AbortSignal.timeout(PROBE_MS)]),
+      deadline(PROBE_MS, this.#stop.signal),
     );
     if (answer === null || answer.clusterId !== clusterId || answer.epoch <= epoch) return;
     this.#problem = newerEpoch(name, answer.epoch, epoch);

@@ -4,12 +4,14 @@
  * back knows its cluster's CA and needs no secret. Keeps trying until
  * the deadline, under one request id, so that a lost answer never makes two members of one host.
  */
+
 import { sign, type X509Certificate } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ReplicaId } from '../../raft/core/types.ts';
 import { type AnonymousSession, connectAnonymous } from '../../raft/transport/anonymous.ts';
 import { TransportError } from '../../raft/transport/errors.ts';
 import type { Endpoint } from '../../raft/transport/transport.ts';
+import { deadline } from '../deadline.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Ip } from '../net/ip.ts';
 import type { Identity } from './identity.ts';
@@ -192,7 +194,7 @@ async function withSession<T>(
   signal: AbortSignal,
   use: (session: AnonymousSession, attemptSignal: AbortSignal) => Promise<T>,
 ): Promise<T | { readonly kind: 'final' | 'again'; readonly refusal: Refusal }> {
-  const attemptSignal = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]);
+  const attemptSignal = deadline(ATTEMPT_MS, signal);
   const verify = (_leaf: X509Certificate, ca: X509Certificate | null): boolean =>
     ca !== null && parameters.trusts(ca);
   let session: AnonymousSession;

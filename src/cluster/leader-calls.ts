@@ -3,8 +3,10 @@
  * show every acknowledged write, and that another one leads. Finds the leader, wherever it is, and tries again while
  * leadership moves and answers are lost; both are safe to repeat.
  */
+
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ReplicaId } from '../../raft/core/types.ts';
+import { deadline } from '../deadline.ts';
 import { TsflannelError } from '../errors.ts';
 import type { RpcAnswer, RpcRequest } from './rpc.ts';
 
@@ -61,7 +63,7 @@ async function callOnce(
 ): Promise<RpcAnswer | undefined> {
   const leader = parts.leader();
   if (leader === null) return undefined;
-  const attempt = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]);
+  const attempt = deadline(ATTEMPT_MS, signal);
   if (leader !== parts.self) return await parts.ask(leader, request, attempt);
   // A leader that has lost its majority answers only when it steps down.
   const aborted = new Promise<undefined>((resolve) => {

@@ -3,7 +3,9 @@
  * of this host. One attempt at a time, tried again for ever: the data plane goes on from the last lease meanwhile, so
  * nothing here may stop the agent. A refusal (all subnets taken) is reported and tried again, for one may come free.
  */
+
 import { randomUUID } from 'node:crypto';
+import { deadline } from '../deadline.ts';
 import type { Refusal } from '../errors.ts';
 import { TsflannelError } from '../errors.ts';
 import type { Cidr } from '../net/cidr.ts';
@@ -99,7 +101,7 @@ export class LeaseHolder implements Disposable {
   }
 
   async #propose(proposal: Proposal): Promise<void> {
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ATTEMPT_MS)]);
+    const signal = deadline(ATTEMPT_MS, this.#stop.signal);
     try {
       const { result } = await this.#options.replica.propose(proposal, signal);
       this.#requestId = randomUUID();

@@ -3,10 +3,12 @@
  * again while leadership moves and answers are lost, which is safe because every command is idempotent by its own ids.
  * Never decides whether a command may be proposed: the leader does, by the authenticated sender.
  */
+
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ReplicaId } from '../../raft/core/types.ts';
 import { TransportError } from '../../raft/transport/errors.ts';
 import { DecodeError } from '../config/strict-json.ts';
+import { deadline } from '../deadline.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { type Command, decodeCommand, encodeCommand, UnknownCommandError } from '../subnet/command.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
@@ -57,7 +59,7 @@ export async function proposeAnywhere(
 async function proposeOnce(parts: ProposerParts, proposal: Proposal, signal: AbortSignal): Promise<Attempt> {
   const leader = parts.leader();
   if (leader === null) return { kind: 'again' };
-  const attemptSignal = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]);
+  const attemptSignal = deadline(ATTEMPT_MS, signal);
   if (leader === parts.self) return await raceAbort(parts.proposeHere(proposal), attemptSignal);
   return await forward(parts, leader, proposal, attemptSignal);
 }

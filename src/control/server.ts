@@ -3,10 +3,12 @@
  * one that a dead agent left is replaced, one that answers is a conflict. Every request is bounded in size, time and
  * number before it is read, checked before it reaches the AgentApi, and answered exactly once.
  */
+
 import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { deadline } from '../deadline.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
 import type { AgentApi, Call } from './agent-api.ts';
@@ -132,7 +134,7 @@ async function answerTo(api: AgentApi, message: IncomingMessage, gone: AbortSign
   if (!isRequest(request)) throw malformed('it is not a request of the local API');
   if (request.version !== PROTOCOL_VERSION || !isMethodName(request.method)) throw unknownMethod(request);
   const timeoutMs = Math.ceil(Math.min(Math.max(0, request.timeoutMs), WAIT_MS_MAX));
-  const signal = AbortSignal.any([gone, AbortSignal.timeout(timeoutMs)]);
+  const signal = deadline(timeoutMs, gone);
   const call = dispatch(api, request.method, request.params, { signal });
   const result = await settledBefore(timeoutMs + DEADLINE_GRACE_MS / 2, call, signal, request.method);
   return { version: PROTOCOL_VERSION, result };

@@ -7,6 +7,7 @@
  * database is ever made twice for one id, whatever is interrupted where. A directory that only is an old copy is told so
  * and must not come back by itself, for the newer one may live elsewhere.
  */
+
 import { X509Certificate } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EMPTY_STATE } from '../../raft/core/bootstrap.ts';
@@ -19,6 +20,7 @@ import type { Identity } from '../cluster/identity.ts';
 import { rejoinCluster, WRONG_CLUSTER } from '../cluster/join.ts';
 import type { Replica } from '../cluster/replica.ts';
 import type { JoinAnswer } from '../cluster/rpc.ts';
+import { deadline } from '../deadline.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import { raftFiles } from './directories.ts';
@@ -104,7 +106,7 @@ export class Comeback {
   async #attempt(): Promise<Replica | null> {
     const localAddress = this.#workplace.watcher.selection?.host.address;
     if (localAddress === undefined) return null;
-    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ATTEMPT_MS)]);
+    const signal = deadline(ATTEMPT_MS, this.#stop.signal);
     const answer = await rejoinCluster(
       {
         contacts: this.#voters(),
