@@ -13,6 +13,7 @@ import {
   FENCE_BYTES,
   type Fence,
   fenceOfNothing,
+  nextSlot,
   slotOffset,
   standingOf,
 } from '../storage/fence.ts';
@@ -80,6 +81,7 @@ export class SimulatedDatabase {
     const { state, snapshot, entries, seen } = contents;
     this.#fence = contents.fence.fence;
     this.#slot = contents.fence.number;
+    this.#syncFence();
     this.#recordFence({ ...standingOf(state), seenSequence: seen.sequence });
     return { hardState: state.hardState, snapshot, entries, seen: seen.seen };
   }
@@ -94,7 +96,7 @@ export class SimulatedDatabase {
   tear(batch: PersistBatch, random: Random): void {
     const [chunk] = batch.snapshot === null ? [] : this.#layout.stageSnapshot(batch.snapshot);
     if (chunk !== undefined) this.#write((to) => to.put(...chunk));
-    const start = slotOffset(this.#slot + 1);
+    const start = slotOffset(this.#nextSlot);
     this.#fenceFile.fill(random.uint32(), start, start + random.integer(1, 60));
   }
 
@@ -170,12 +172,19 @@ export class SimulatedDatabase {
   #recordFence(change: Partial<Fence>): void {
     const before = this.#fence;
     this.#fence = { ...before, ...change };
-    this.#slot += 1;
+    this.#slot = this.#nextSlot;
     encodeSlot({ number: this.#slot, fence: this.#fence }).copy(this.#fenceFile, slotOffset(this.#slot));
     this.#unsyncedSlots += 1;
     this.#wasCut = false;
     const isPromise = this.#fence.term !== before.term || this.#fence.vote !== before.vote;
-    if (!isPromise && this.#unsyncedSlots < FENCE_SYNC_WRITES) return;
+    if (isPromise || this.#unsyncedSlots >= FENCE_SYNC_WRITES) this.#syncFence();
+  }
+
+  get #nextSlot(): number {
+    return nextSlot(this.#slot, this.#unsyncedSlots === 0);
+  }
+
+  #syncFence(): void {
     this.#fenceFile.copy(this.#syncedFenceFile);
     this.#unsyncedSlots = 0;
   }

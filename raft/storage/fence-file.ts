@@ -7,7 +7,7 @@ import { type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { FENCE_SYNC_MS, FENCE_SYNC_WRITES } from '../limits.ts';
 import { syncDirectory } from './directory.ts';
-import { encodeSlot, FENCE_BYTES, type Fence, type FenceSlot, slotOffset } from './fence.ts';
+import { encodeSlot, FENCE_BYTES, type Fence, type FenceSlot, nextSlot, slotOffset } from './fence.ts';
 
 export class FenceFile {
   readonly #handle: FileHandle;
@@ -63,8 +63,7 @@ export class FenceFile {
   /** Resolves when a crash of the process cannot undo it; with a new term or vote, when nothing can. */
   async record(fence: Fence): Promise<void> {
     const before = this.#newest;
-    // The other slot's turn comes when this one is safe: a power cut must not find both of them half written.
-    const number = (before?.number ?? 0) + (this.#synced === this.#written ? 1 : 2);
+    const number = nextSlot(before?.number ?? 0, this.#synced === this.#written);
     this.#newest = { number, fence };
     const bytes = encodeSlot(this.#newest);
     // A copy into the page cache: a turn through the thread pool would cost every write more than that.

@@ -58,6 +58,14 @@ export function encodeSlot({ number, fence }: FenceSlot): Buffer {
 
 const ENCODED_BYTES = 69;
 
+/**
+ * The number of the slot after `newest`. The other slot's turn comes when the newest one is surely on the disk: a power
+ * cut must not find both of them half written.
+ */
+export function nextSlot(newest: number, isSynced: boolean): number {
+  return newest + (isSynced ? 1 : 2);
+}
+
 /** The newer slot of the two. Throws DecodeError when neither can be read. */
 export function decodeFence(file: Uint8Array): FenceSlot {
   let newest: FenceSlot | null = null;
