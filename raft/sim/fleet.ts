@@ -52,7 +52,8 @@ export class SimulatedFleet {
   changeAtRandom(): boolean {
     const leader = this.#cluster.leader;
     const configuration = leader?.status?.configuration;
-    if (leader === null || configuration === undefined) return false;
+    // A stopped one would take the wish when it goes on, and by then other disks may be gone.
+    if (leader === null || leader.isPaused || configuration === undefined) return false;
     const random = this.#random;
     if (random.chance(0.3) && this.mayGrow()) this.#cluster.addFresh();
     const present = [...configuration.voters, ...configuration.learners];

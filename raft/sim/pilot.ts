@@ -69,7 +69,8 @@ export class SimulatedPilot {
   }
 
   #steer(leader: SimulatedReplica): void {
-    const target = this.#next(leader);
+    // A stopped one would do it when it goes on, and by then other disks may be gone.
+    const target = leader.isPaused ? null : this.#next(leader);
     if (target === null || !this.#fleet.isSurvivable(target.voters)) return;
     if (leader.changeConfiguration(target)?.kind !== 'appended') return;
     const { voters, learners } = target;
