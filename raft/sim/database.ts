@@ -92,10 +92,14 @@ export class SimulatedDatabase {
     this.#wasCut = true;
   }
 
-  /** A write was under way: some of its snapshot is there, the rest is not, and the slot of the fence is half written. */
+  /**
+   * A write was under way: some of its snapshot is there, the rest is not, and after a power cut the slot of the fence is
+   * half written; what only the process leaves behind is whole.
+   */
   tear(batch: PersistBatch, random: Random): void {
     const [chunk] = batch.snapshot === null ? [] : this.#layout.stageSnapshot(batch.snapshot);
     if (chunk !== undefined) this.#write((to) => to.put(...chunk));
+    if (!this.#wasCut) return;
     const start = slotOffset(this.#nextSlot);
     this.#fenceFile.fill(random.uint32(), start, start + random.integer(1, 60));
   }
