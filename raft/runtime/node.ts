@@ -354,6 +354,8 @@ export class RaftNode<Result> implements AsyncDisposable {
     const timer = setTimeout(() => {
       this.#loseTimers.delete(timer);
       this.#proposals.loseUpTo(term);
+      // One that leads again hears of its own transfers.
+      if (!this.#isLeader) this.#transfers.giveUp();
     }, 2 * this.#raftOptions.electionTimeoutMsMax);
     this.#loseTimers.add(timer);
   }

@@ -138,6 +138,23 @@ describe('three replicas', patience, () => {
     expect(await old.node.propose(Buffer.from('into the void'))).toEqual({ kind: 'lost' });
   });
 
+  it('end a transfer in bounded time when nobody leads any more', async () => {
+    await using replicas = new Replicas();
+    await replicas.startAll(ids);
+    await replicas.commit('first');
+    const { id, node } = await replicas.leader();
+    replicas.network.isolate(id);
+    const outcomes = [];
+    // Until it steps down: the last one started is one that its leadership did not outlive.
+    while (node.status().role === 'leader') {
+      outcomes.push(node.transferLeadership(id === one ? two : one));
+      await new Promise(setImmediate);
+    }
+    const kinds = (await Promise.all(outcomes)).map(({ kind }) => kind);
+    expect(kinds.filter((kind) => kind !== 'in-progress')).toContain('timed-out');
+    expect(kinds).not.toContain('transferred');
+  });
+
   it('catch a replica up by a snapshot that it lacks the log for', async () => {
     await using replicas = new Replicas();
     await replicas.startAll(ids);
