@@ -3,22 +3,20 @@
  * backend type means for the kernel; pure, and complete each time it is asked.
  */
 import type { BackendConfig, HostGwBackend, NetworkConfig, VxlanBackend } from '../config/network-config.ts';
-import type { DesiredState, InterfaceAddress, Route, VxlanDevice } from '../dataplane/desired-state.ts';
-import { LAST_RESORT_METRIC } from '../dataplane/ownership.ts';
+import {
+  type DesiredState,
+  type InterfaceAddress,
+  NOTHING_DESIRED,
+  type Route,
+  type VxlanDevice,
+} from '../dataplane/desired-state.ts';
+import { LAST_RESORT_METRIC, MAIN_TABLE } from '../dataplane/ownership.ts';
 import { type Cidr, cidrBase, hostCidr } from '../net/cidr.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { ChosenPath } from '../path/selection.ts';
 import type { Lease, LeaseSnapshot, NodeId } from '../subnet/lease.ts';
 import { directRoute } from './host-gw.ts';
 import { outerMtu, VXLAN_OVERHEAD_BYTES, vxlanDevice, vxlanPeer } from './vxlan.ts';
-
-export const NOTHING_DESIRED: DesiredState = {
-  vxlan: null,
-  addresses: [],
-  routes: [],
-  neighbours: [],
-  fdb: [],
-};
 
 /** `paths` has an entry for every peer that can be reached; a peer without one gets no route. */
 export function desired(
@@ -33,9 +31,10 @@ export function desired(
   const device = tunnelled(backend) ? vxlanDevice(backend, own.nodeId, host) : null;
   const src = cidrBase(own.subnet);
   const state = {
-    vxlan: device,
+    devices: device === null ? [] : [device],
     addresses: [baseAddress(own, device)],
     routes: [] as Route[],
+    rules: [],
     neighbours: [] as DesiredState['neighbours'][number][],
     fdb: new Map<string, DesiredState['fdb'][number]>(),
   };
@@ -71,6 +70,7 @@ function baseAddress(own: Lease, device: VxlanDevice | null): InterfaceAddress {
 /** Packets for subnets that nobody holds must not leave by the default gateway. */
 function lastResort(network: Cidr): Route {
   return {
+    table: MAIN_TABLE,
     dst: network,
     type: 'unreachable',
     via: null,

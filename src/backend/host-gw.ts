@@ -1,12 +1,13 @@
 /** The direct path: a route whose next hop is the peer itself, on one L2. Pure. */
 import type { Route } from '../dataplane/desired-state.ts';
-import { ROUTE_METRIC } from '../dataplane/ownership.ts';
+import { MAIN_TABLE, ROUTE_METRIC } from '../dataplane/ownership.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { Lease } from '../subnet/lease.ts';
 
 export function directRoute(host: HostFacts, peer: Lease): Route {
   const { publicIp, linkMtu } = peer.attributes;
   return {
+    table: MAIN_TABLE,
     dst: peer.subnet,
     type: 'unicast',
     via: publicIp,

@@ -4,7 +4,7 @@
  */
 import type { HostGwBackend, VxlanBackend } from '../config/network-config.ts';
 import type { DesiredState, Route, VxlanDevice } from '../dataplane/desired-state.ts';
-import { ROUTE_METRIC } from '../dataplane/ownership.ts';
+import { MAIN_TABLE, ROUTE_METRIC } from '../dataplane/ownership.ts';
 import { cidrBase } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { localMac, type Mac } from '../net/mac.ts';
@@ -57,6 +57,7 @@ export function vxlanPeer(
   const base = cidrBase(peer.subnet);
   const mtu = Math.min(device.mtu, linkMtu - VXLAN_OVERHEAD_BYTES);
   const route: Route = {
+    table: MAIN_TABLE,
     dst: peer.subnet,
     type: 'unicast',
     via: base,

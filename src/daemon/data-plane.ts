@@ -4,11 +4,11 @@
  * whatever comes meanwhile is one more pass. Never asks the cluster anything and never removes what containers use.
  */
 
-import { containerMtu, desired, NOTHING_DESIRED, tunnelled } from '../backend/backend.ts';
+import { containerMtu, desired, tunnelled } from '../backend/backend.ts';
 import { vxlanDeviceName } from '../backend/vxlan.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
-import type { DesiredState } from '../dataplane/desired-state.ts';
+import { type DesiredState, NOTHING_DESIRED } from '../dataplane/desired-state.ts';
 import { type Kernel, KernelError } from '../dataplane/kernel.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { type ListedRoute, routeList } from '../dataplane/route-list.ts';

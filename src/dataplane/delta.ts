@@ -3,17 +3,27 @@
  * what is somebody else's is never in it, except as a conflict where it stands in the way.
  */
 import { hostCidr } from '../net/cidr.ts';
-import type { Link, LinkAddress } from '../net/link.ts';
+import { type Family, ipFamily } from '../net/ip.ts';
+import type { Link, LinkAddress, VxlanParameters } from '../net/link.ts';
 import type {
   DesiredState,
   FdbEntry,
   InterfaceAddress,
   Neighbour,
   Route,
+  Rule,
   VxlanDevice,
 } from './desired-state.ts';
-import type { ActualFdbEntry, ActualRoute, ActualState, Broadcast } from './kernel.ts';
-import { aliasOf, isAdoptable, isOurAddress, isOurDevice, isOurRoute } from './ownership.ts';
+import type { ActualFdbEntry, ActualRoute, ActualRule, ActualState, Broadcast } from './kernel.ts';
+import {
+  aliasOf,
+  isAdoptable,
+  isOurAddress,
+  isOurDevice,
+  isOurRoute,
+  isOurRule,
+  MAIN_TABLE,
+} from './ownership.ts';
 
 /** `set`: missing or different, to be put in place. `extra`: ours and no longer desired. */
 export interface Changes<Desired, Actual = Desired> {
@@ -37,13 +47,14 @@ export interface DeviceChange {
 }
 
 export interface Delta {
-  readonly device: DeviceChange | null;
+  readonly devices: readonly DeviceChange[];
   /** Names; what is on them goes with them and is not in the lists below. */
   readonly extraDevices: readonly string[];
   readonly addresses: Changes<InterfaceAddress, LinkAddress>;
   readonly neighbours: Changes<Neighbour>;
   readonly fdb: Changes<FdbEntry, ActualFdbEntry>;
   readonly routes: Changes<Route, ActualRoute>;
+  readonly rules: Changes<Rule, ActualRule>;
   /** In the way of an address of ours. */
   readonly broadcasts: readonly Broadcast[];
   readonly conflicts: readonly Conflict[];
@@ -52,14 +63,15 @@ export interface Delta {
 }
 
 export function delta(desired: DesiredState, actual: ActualState, nodeId: string): Delta {
-  const devices = compareDevices(desired.vxlan, actual.links, nodeId);
+  const devices = compareDevices(desired.devices, actual.links, nodeId);
   const possible = <T extends OnInterface>({ iface }: T): boolean =>
-    devices.conflict === null || iface !== devices.conflict.device.name;
+    devices.conflicts.every(({ device }) => device.name !== iface);
   const mine = <T extends OnInterface>({ iface }: T): boolean => iface !== null && devices.kept.has(iface);
+  const forgetful = new Set(devices.changes.filter(({ setMac }) => setMac).map(({ device }) => device.name));
   const conflicts = routeConflicts(desired.routes, actual.routes);
   const { addresses } = desired;
   return {
-    device: devices.change,
+    devices: devices.changes,
     extraDevices: devices.extra,
     addresses: {
       set: addresses.filter(possible).filter((wanted) => !actual.addresses.some(isAt(wanted, devices.going))),
@@ -69,7 +81,7 @@ export function delta(desired: DesiredState, actual: ActualState, nodeId: string
     },
     neighbours: compare(
       desired.neighbours,
-      devices.change?.setMac === true ? [] : actual.neighbours.filter(mine),
+      actual.neighbours.filter((found) => mine(found) && !forgetful.has(found.iface)),
       possible,
       ({ iface, ip }) => `${iface} ${ip}`,
       (wanted, found) => wanted.mac === found.mac,
@@ -88,10 +100,17 @@ export function delta(desired: DesiredState, actual: ActualState, nodeId: string
       routeKey,
       sameRoute,
     ),
+    rules: compare(
+      desired.rules,
+      actual.rules.filter(isOurRule),
+      () => true,
+      ruleKey,
+      (_, found) => found.plain,
+    ),
     broadcasts: actual.broadcasts.filter(({ ip }) =>
       addresses.some(({ address }) => address === hostCidr(ip)),
     ),
-    conflicts: [...(devices.conflict === null ? [] : [devices.conflict]), ...conflicts.values()],
+    conflicts: [...devices.conflicts, ...conflicts.values()],
     foreignRoutes: foreignRoutes(desired.routes, actual.routes),
   };
 }
@@ -101,8 +120,8 @@ interface OnInterface {
 }
 
 interface DeviceComparison {
-  readonly change: DeviceChange | null;
-  readonly conflict: (Conflict & { readonly kind: 'device' }) | null;
+  readonly changes: readonly DeviceChange[];
+  readonly conflicts: readonly DeviceConflict[];
   readonly extra: readonly string[];
   /** Ours and staying. */
   readonly kept: ReadonlySet<string>;
@@ -110,40 +129,66 @@ interface DeviceComparison {
   readonly going: ReadonlySet<string>;
 }
 
+type DeviceConflict = Conflict & { readonly kind: 'device' };
+
 function compareDevices(
-  device: VxlanDevice | null,
+  devices: readonly VxlanDevice[],
   links: readonly Link[],
   nodeId: string,
 ): DeviceComparison {
+  const wanted = new Set(devices.map(({ name }) => name));
   const extra = links
-    .filter((link) => isOurDevice(link, nodeId) && link.name !== device?.name)
+    .filter((link) => isOurDevice(link, nodeId) && !wanted.has(link.name))
     .map(({ name }) => name);
-  const nothing: DeviceComparison = {
-    ...{ change: null, conflict: null, extra },
-    ...{ kept: new Set(), going: new Set(extra) },
+  const staying = links.filter(({ name }) => !extra.includes(name));
+  const results = devices.map((device) => compareDevice(device, staying, nodeId));
+  const changes = results.filter((result) => 'action' in result);
+  const conflicts = results.filter((result) => 'kind' in result);
+  const recreated = namesOf(changes.filter(({ action }) => action === 'recreate'));
+  const notKept = new Set([...recreated, ...namesOf(changes.filter(({ action }) => action === 'create'))]);
+  for (const name of namesOf(conflicts)) notKept.add(name);
+  return {
+    ...{ changes, conflicts, extra },
+    kept: new Set([...wanted].filter((name) => !notKept.has(name))),
+    going: new Set([...extra, ...recreated]),
   };
-  if (device === null) return nothing;
-  const holder = links.find(({ name }) => name === device.name);
-  if (holder === undefined) {
-    const rival = links.find((link) => takesVni(link, device) && !extra.includes(link.name));
-    if (rival !== undefined) return { ...nothing, conflict: { kind: 'device', device, holder: rival } };
-    return { ...nothing, change: { action: 'create', device, setMac: false } };
-  }
-  if (!isAdoptable(holder, device.mac)) return { ...nothing, conflict: { kind: 'device', device, holder } };
-  if (!canBecome(holder, device))
-    return {
-      ...nothing,
-      change: { action: 'recreate', device, setMac: false },
-      going: new Set([...extra, holder.name]),
-    };
-  const kept = new Set([holder.name]);
-  if (isLike(holder, device, nodeId)) return { ...nothing, kept };
-  return { ...nothing, kept, change: { action: 'change', device, setMac: holder.mac !== device.mac } };
 }
 
-/** The kernel lets one device have a VNI on a port. */
+function namesOf(entries: readonly { readonly device: VxlanDevice }[]): readonly string[] {
+  return entries.map(({ device }) => device.name);
+}
+
+/** `links` are those that stay. */
+function compareDevice(
+  device: VxlanDevice,
+  links: readonly Link[],
+  nodeId: string,
+): DeviceChange | DeviceConflict | { readonly as: 'desired' } {
+  const holder = links.find(({ name }) => name === device.name);
+  if (holder === undefined) {
+    const rival = links.find((link) => takesVni(link, device));
+    if (rival !== undefined) return { kind: 'device', device, holder: rival };
+    return { action: 'create', device, setMac: false };
+  }
+  if (!isAdoptable(holder, device.mac)) return { kind: 'device', device, holder };
+  if (!canBecome(holder, device)) return { action: 'recreate', device, setMac: false };
+  if (isLike(holder, device, nodeId)) return { as: 'desired' };
+  return { action: 'change', device, setMac: holder.mac !== device.mac };
+}
+
+/** The kernel lets one device of a family have a VNI on a port. */
 function takesVni({ vxlan }: Link, device: VxlanDevice): boolean {
-  return vxlan !== null && vxlan.vni === device.vni && vxlan.port === device.port;
+  return (
+    vxlan !== null &&
+    vxlan.vni === device.vni &&
+    vxlan.port === device.port &&
+    familyOf(vxlan) === ipFamily(device.local)
+  );
+}
+
+/** Of the outer packets; IPv4 where nothing says so. */
+function familyOf({ local }: VxlanParameters): Family {
+  return local === null ? 4 : ipFamily(local);
 }
 
 function canBecome({ vxlan }: Link, device: VxlanDevice): boolean {
@@ -151,7 +196,8 @@ function canBecome({ vxlan }: Link, device: VxlanDevice): boolean {
     vxlan?.plain === true &&
     vxlan.gbp === device.gbp &&
     vxlan.vni === device.vni &&
-    vxlan.port === device.port
+    vxlan.port === device.port &&
+    familyOf(vxlan) === ipFamily(device.local)
   );
 }
 
@@ -166,16 +212,17 @@ function isLike(link: Link, device: VxlanDevice, nodeId: string): boolean {
   );
 }
 
-/** With a device goes every route on it, and with an address every route that prefers it as its source. */
+/** With a device goes every route on it, and with an IPv4 address those of the main table that prefer it. */
 function goesWith(
-  { iface, src }: ActualRoute,
-  { change, going }: DeviceComparison,
+  { table, iface, src }: ActualRoute,
+  { changes, going }: DeviceComparison,
   addresses: readonly LinkAddress[],
 ): boolean {
   if (iface !== null && going.has(iface)) return true;
   // A device that goes for good goes last, when its address has a new place or no route prefers it any more.
-  if (change?.action !== 'recreate' || src === null) return false;
-  return addresses.every((address) => address.ip !== src || address.iface === change.device.name);
+  const recreated = namesOf(changes.filter(({ action }) => action === 'recreate'));
+  if (recreated.length === 0 || src === null || ipFamily(src) === 6 || table !== MAIN_TABLE) return false;
+  return addresses.every((address) => address.ip !== src || recreated.includes(address.iface));
 }
 
 /** An address that is there is kept, whoever made it. */
@@ -209,8 +256,13 @@ function compare<Desired, Actual>(
   return { set: set.map(([, wanted]) => wanted), extra };
 }
 
-function routeKey({ dst, metric }: Pick<Route, 'dst' | 'metric'>): string {
-  return `${dst} ${metric}`;
+function routeKey({ table, dst, metric }: Pick<Route, 'table' | 'dst' | 'metric'>): string {
+  return `${table} ${dst} ${metric}`;
+}
+
+/** The whole of it: a rule is never changed. */
+function ruleKey({ family, priority, mark, mask, table }: Rule): string {
+  return `${family} ${priority} ${mark}/${mask} ${table}`;
 }
 
 function sameRoute(wanted: Route, found: ActualRoute): boolean {
@@ -243,7 +295,12 @@ function routeConflicts(
 
 function foreignRoutes(desired: readonly Route[], actual: readonly ActualRoute[]): readonly ActualRoute[] {
   const metrics = new Map(
-    desired.filter(({ type }) => type === 'unicast').map(({ dst, metric }) => [dst, metric]),
+    desired
+      .filter(({ type, table }) => type === 'unicast' && table === MAIN_TABLE)
+      .map(({ dst, metric }) => [dst, metric]),
   );
-  return actual.filter((route) => !isOurRoute(route) && route.metric <= (metrics.get(route.dst) ?? -1));
+  return actual.filter(
+    (route) =>
+      route.table === MAIN_TABLE && !isOurRoute(route) && route.metric <= (metrics.get(route.dst) ?? -1),
+  );
 }

@@ -3,10 +3,11 @@
  * data with canonical text values, so that two equal things are equal by key.
  */
 import type { Cidr } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Family, Ip } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 
-/** `flannel.<VNI>`, without a lower device: it survives the NIC, and `local` can be changed in place. */
+/** `flannel.<VNI>`, or `flannel-v6.<VNI>` where `local` is IPv6. Without a lower device: it survives the NIC, and
+ *  `local` can be changed in place. */
 export interface VxlanDevice {
   readonly name: string;
   readonly vni: number;
@@ -25,6 +26,7 @@ export interface InterfaceAddress {
 }
 
 export interface Route {
+  readonly table: number;
   readonly dst: Cidr;
   readonly type: 'unicast' | 'unreachable';
   /** Null for `unreachable`. */
@@ -36,6 +38,15 @@ export interface Route {
   /** RTAX_MTU; null leaves it to the device. */
   readonly mtu: number | null;
   readonly metric: number;
+}
+
+/** Packets with this mark are looked up in a table of our own. */
+export interface Rule {
+  readonly family: Family;
+  readonly priority: number;
+  readonly mark: number;
+  readonly mask: number;
+  readonly table: number;
 }
 
 export interface Neighbour {
@@ -51,9 +62,14 @@ export interface FdbEntry {
 }
 
 export interface DesiredState {
-  readonly vxlan: VxlanDevice | null;
+  readonly devices: readonly VxlanDevice[];
   readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly Route[];
+  readonly rules: readonly Rule[];
   readonly neighbours: readonly Neighbour[];
   readonly fdb: readonly FdbEntry[];
 }
+
+export const NOTHING_DESIRED: DesiredState = {
+  ...{ devices: [], addresses: [], routes: [], rules: [], neighbours: [], fdb: [] },
+};

@@ -5,13 +5,20 @@
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import type { Link, LinkAddress, RouteAnswer } from '../net/link.ts';
-import type { FdbEntry, InterfaceAddress, Neighbour, Route, VxlanDevice } from './desired-state.ts';
+import type { FdbEntry, InterfaceAddress, Neighbour, Route, Rule, VxlanDevice } from './desired-state.ts';
 
-/** A route of the main table, ours or not. */
+/** A route of the main table, or one of our protocol in another table. */
 export interface ActualRoute extends Omit<Route, 'type'> {
   readonly type: Route['type'] | 'other';
   readonly protocol: number;
   /** Carries nothing that our routes never have, such as several next hops or further metrics. */
+  readonly plain: boolean;
+}
+
+/** A rule of our protocol. */
+export interface ActualRule extends Rule {
+  readonly protocol: number;
+  /** Asks for the mark alone, and goes to a table. */
   readonly plain: boolean;
 }
 
@@ -30,6 +37,7 @@ export interface ActualState {
   readonly links: readonly Link[];
   readonly addresses: readonly LinkAddress[];
   readonly routes: readonly ActualRoute[];
+  readonly rules: readonly ActualRule[];
   readonly broadcasts: readonly Broadcast[];
   /** Permanent entries of vxlan devices. */
   readonly neighbours: readonly Neighbour[];
@@ -48,7 +56,8 @@ export type Op =
       readonly setMac: boolean;
     }
   | { readonly kind: 'device-delete'; readonly name: string }
-  | { readonly kind: 'address-add'; readonly address: InterfaceAddress; readonly label: string | null }
+  /** `marked`: so that it is known as ours on an interface that is not. */
+  | { readonly kind: 'address-add'; readonly address: InterfaceAddress; readonly marked: boolean }
   | { readonly kind: 'address-delete'; readonly address: LinkAddress }
   | { readonly kind: 'neighbour-set'; readonly neighbour: Neighbour }
   | { readonly kind: 'neighbour-delete'; readonly neighbour: Neighbour }
@@ -56,6 +65,8 @@ export type Op =
   | { readonly kind: 'fdb-delete'; readonly entry: ActualFdbEntry }
   | { readonly kind: 'route-set'; readonly route: Route }
   | { readonly kind: 'route-delete'; readonly route: ActualRoute }
+  | { readonly kind: 'rule-add'; readonly rule: Rule }
+  | { readonly kind: 'rule-delete'; readonly rule: ActualRule }
   | { readonly kind: 'broadcast-delete'; readonly broadcast: Broadcast };
 
 export interface OpFailure {
@@ -73,7 +84,7 @@ export type KernelEvent =
   | { readonly kind: 'route'; readonly table: number; readonly protocol: number; readonly dst: Cidr }
   /** ARP, NDP and FDB entries. */
   | { readonly kind: 'neighbour'; readonly iface: string | null }
-  | { readonly kind: 'rule' }
+  | { readonly kind: 'rule'; readonly protocol: number }
   /** Events were lost; anything may have changed. */
   | { readonly kind: 'overflow' };
 

@@ -5,8 +5,8 @@
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 import { type Cidr, cidrContains, cidrCovers, cidrLength } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
-import type { ActualState } from './kernel.ts';
-import { isOurRoute, LOOPBACK_LABEL, wasMadeByUs } from './ownership.ts';
+import type { ActualRoute, ActualState } from './kernel.ts';
+import { isMarked, isOurRoute, LOOPBACK_METRIC, MAIN_TABLE, wasMadeByUs } from './ownership.ts';
 
 const DOCKER_BRIDGE = 'docker0';
 const NAMED_MAX = 3;
@@ -21,9 +21,18 @@ export interface NetworkConflicts {
 export function networkConflicts(network: Cidr, actual: ActualState): NetworkConflicts {
   const exempt = new Set([DOCKER_BRIDGE, ...actual.links.filter(wasMadeByUs).map(({ name }) => name)]);
   const addresses = actual.addresses.filter(
-    ({ ip, iface, label }) => cidrContains(network, ip) && !exempt.has(iface) && label !== LOOPBACK_LABEL,
+    (address) =>
+      cidrContains(network, address.ip) &&
+      !exempt.has(address.iface) &&
+      !(address.iface === 'lo' && isMarked(address)),
   );
-  const routes = actual.routes.filter((route) => !isOurRoute(route) && !exempt.has(route.iface ?? ''));
+  const routes = actual.routes.filter(
+    (route) =>
+      route.table === MAIN_TABLE &&
+      !isOurRoute(route) &&
+      !isOfMarkedAddress(route) &&
+      !exempt.has(route.iface ?? ''),
+  );
   const inside = routes.filter(({ dst }) => cidrCovers(network, dst));
   const around = routes.filter(
     ({ dst }) => cidrLength(dst) > 0 && dst !== network && cidrCovers(dst, network),
@@ -40,6 +49,11 @@ export function networkConflicts(network: Cidr, actual: ActualState): NetworkCon
       fix: 'Make sure that nothing behind that route has an address in the container network.',
     })),
   };
+}
+
+/** The kernel makes it for an IPv6 address of ours. */
+function isOfMarkedAddress({ iface, metric }: ActualRoute): boolean {
+  return iface === 'lo' && metric === LOOPBACK_METRIC;
 }
 
 function conflict(network: Cidr, uses: readonly string[]): Refusal | null {

@@ -1,27 +1,23 @@
 /**
- * From a delta to operations in the order the kernel needs: device, address, neighbour, FDB, route; then what is extra
+ * From a delta to operations in the order the kernel needs: device, address, neighbour, FDB, route, rule; then what is extra
  * in reverse. So the new way of a peer stands before its old one goes, and no route is deleted to be added again: the
  * kernel replaces it in one step. Pure.
  */
-import type { Delta } from './delta.ts';
+import type { Delta, DeviceChange } from './delta.ts';
 import type { Op } from './kernel.ts';
-import { aliasOf, LOOPBACK_LABEL } from './ownership.ts';
+import { aliasOf } from './ownership.ts';
 
 export function plan(delta: Delta, nodeId: string): readonly Op[] {
-  const { addresses, neighbours, fdb, routes } = delta;
+  const { addresses, neighbours, fdb, routes, rules } = delta;
   return [
     ...delta.broadcasts.map((broadcast): Op => ({ kind: 'broadcast-delete', broadcast })),
-    ...deviceOps(delta, nodeId),
-    ...addresses.set.map(
-      (address): Op => ({
-        kind: 'address-add',
-        address,
-        label: address.iface === 'lo' ? LOOPBACK_LABEL : null,
-      }),
-    ),
+    ...delta.devices.flatMap((change) => deviceOps(change, nodeId)),
+    ...addresses.set.map((address): Op => ({ kind: 'address-add', address, marked: address.iface === 'lo' })),
     ...neighbours.set.map((neighbour): Op => ({ kind: 'neighbour-set', neighbour })),
     ...fdb.set.map((entry): Op => ({ kind: 'fdb-set', entry })),
     ...routes.set.map((route): Op => ({ kind: 'route-set', route })),
+    ...rules.set.map((rule): Op => ({ kind: 'rule-add', rule })),
+    ...rules.extra.map((rule): Op => ({ kind: 'rule-delete', rule })),
     ...routes.extra.map((route): Op => ({ kind: 'route-delete', route })),
     ...fdb.extra.map((entry): Op => ({ kind: 'fdb-delete', entry })),
     ...neighbours.extra.map((neighbour): Op => ({ kind: 'neighbour-delete', neighbour })),
@@ -30,11 +26,9 @@ export function plan(delta: Delta, nodeId: string): readonly Op[] {
   ];
 }
 
-function deviceOps({ device: change }: Delta, nodeId: string): readonly Op[] {
-  if (change === null) return [];
-  const { device, setMac } = change;
+function deviceOps({ action, device, setMac }: DeviceChange, nodeId: string): readonly Op[] {
   const alias = aliasOf(nodeId);
-  switch (change.action) {
+  switch (action) {
     case 'create':
       return [{ kind: 'device-create', device, alias }];
     case 'change':

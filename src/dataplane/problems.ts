@@ -1,7 +1,9 @@
 /** What the data plane cannot put right by itself, in the words a user reads. Pure, and bounded: one problem a kind. */
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Conflict } from './delta.ts';
+import type { Route } from './desired-state.ts';
 import type { Op, OpFailure } from './kernel.ts';
+import { MAIN_TABLE } from './ownership.ts';
 
 /** Each with how many more there are, so that a thousand failing routes are one sentence. */
 export function conflictProblems(conflicts: readonly Conflict[]): readonly Problem[] {
@@ -92,16 +94,21 @@ export function describe(op: Op): string {
     case 'fdb-delete':
       return `to delete the FDB entry ${op.entry.mac} from ${op.entry.iface}`;
     case 'route-set':
-      return `the route to ${op.route.dst}${way(op.route.via, op.route.iface)}`;
+      return `the route to ${op.route.dst}${way(op.route)}`;
     case 'route-delete':
-      return `to delete the route to ${op.route.dst}${way(op.route.via, op.route.iface)}`;
+      return `to delete the route to ${op.route.dst}${way(op.route)}`;
+    case 'rule-add':
+      return `the rule with priority ${op.rule.priority} for mark 0x${op.rule.mark.toString(16)}`;
+    case 'rule-delete':
+      return `to delete the rule with priority ${op.rule.priority} for mark 0x${op.rule.mark.toString(16)}`;
     case 'broadcast-delete':
       return `to delete the broadcast route to ${op.broadcast.ip} on ${op.broadcast.iface}`;
   }
 }
 
-function way(via: string | null, iface: string | null): string {
-  return `${via === null ? '' : ` via ${via}`}${iface === null ? '' : ` on ${iface}`}`;
+function way({ via, iface, table }: Pick<Route, 'via' | 'iface' | 'table'>): string {
+  const where = table === MAIN_TABLE ? '' : ` in table ${table}`;
+  return `${via === null ? '' : ` via ${via}`}${iface === null ? '' : ` on ${iface}`}${where}`;
 }
 
 function more(count: number): string {

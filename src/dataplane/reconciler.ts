@@ -9,8 +9,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Cidr } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import { type Delta, delta } from './delta.ts';
-import type { DesiredState, Route } from './desired-state.ts';
+import { type DesiredState, NOTHING_DESIRED, type Route } from './desired-state.ts';
 import { type Kernel, KernelError, type KernelEvent, type Op, type OpFailure } from './kernel.ts';
+import { MAIN_TABLE } from './ownership.ts';
 import { plan } from './plan.ts';
 import {
   conflictProblems,
@@ -40,7 +41,7 @@ export interface ReconcilerOptions {
   readonly onPass?: () => void;
 }
 
-/** As of the last pass. Routes are unicast routes; the unreachable one of the whole network does not count. */
+/** As of the last pass. Routes are those to peers: neither the unreachable one of the whole network nor the probes'. */
 export interface ReconcilerStats {
   readonly desired: number;
   readonly installed: number;
@@ -53,8 +54,6 @@ export interface ReconcilerStats {
   readonly problems: readonly Problem[];
 }
 
-const NOTHING: DesiredState = { vxlan: null, addresses: [], routes: [], neighbours: [], fdb: [] };
-
 export class Reconciler implements AsyncDisposable {
   /** Resolves after the first whole pass: the kernel was read and everything was tried. What failed is in `stats`. */
   readonly synced: Promise<void>;
@@ -64,7 +63,7 @@ export class Reconciler implements AsyncDisposable {
   readonly #stopListening: () => void;
   #resolveSynced: () => void = () => undefined;
   #desired: DesiredState | null = null;
-  #relevance = new Relevance(NOTHING);
+  #relevance = new Relevance(NOTHING_DESIRED);
   #last: Pass | null = null;
   /** Of a pass that could not be made. */
   #unreachable: KernelError | null = null;
@@ -85,7 +84,7 @@ export class Reconciler implements AsyncDisposable {
   }
 
   get stats(): ReconcilerStats {
-    const desired = (this.#desired ?? NOTHING).routes.filter(isUnicast);
+    const desired = (this.#desired ?? NOTHING_DESIRED).routes.filter(leadsToPeer);
     const contested = this.#repairs.contested(performance.now());
     return {
       desired: desired.length,
@@ -124,7 +123,7 @@ export class Reconciler implements AsyncDisposable {
 
   /** Takes everything of ours out of the kernel; resolves with what could not be removed. Rejects with a KernelError. */
   async removeAll(): Promise<readonly OpFailure[]> {
-    this.setDesired(NOTHING);
+    this.setDesired(NOTHING_DESIRED);
     await this.sync();
     if (this.#unreachable !== null) throw this.#unreachable;
     return this.#last?.failures ?? [];
@@ -167,7 +166,7 @@ export class Reconciler implements AsyncDisposable {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#dueAtMs = Number.POSITIVE_INFINITY;
     this.#eventPassPlanned = false;
-    this.#running = this.#pass(this.#desired ?? NOTHING).finally(() => {
+    this.#running = this.#pass(this.#desired ?? NOTHING_DESIRED).finally(() => {
       this.#running = null;
       this.#arm();
     });
@@ -210,7 +209,7 @@ export class Reconciler implements AsyncDisposable {
       at: new Date(),
       installed: new Set(
         desired.routes
-          .filter(isUnicast)
+          .filter(leadsToPeer)
           .map(({ dst }) => dst)
           .filter((dst) => !absent.has(dst)),
       ),
@@ -234,8 +233,8 @@ interface Pass {
   readonly problems: readonly Problem[];
 }
 
-function isUnicast({ type }: Route): boolean {
-  return type === 'unicast';
+function leadsToPeer({ type, table }: Route): boolean {
+  return type === 'unicast' && table === MAIN_TABLE;
 }
 
 /** Puts something in place, rather than taking something away. */
@@ -256,5 +255,5 @@ function absentRoutes(
       ? [conflict.route]
       : desired.routes.filter(({ iface }) => iface === conflict.device.name),
   );
-  return new Set([...refused, ...keptOut].map(({ dst }) => dst));
+  return new Set([...refused, ...keptOut].filter(leadsToPeer).map(({ dst }) => dst));
 }

@@ -5,18 +5,18 @@
 import { type Cidr, cidrCovers, cidrLength, cidrsOverlap } from '../net/cidr.ts';
 import type { DesiredState } from './desired-state.ts';
 import type { KernelEvent } from './kernel.ts';
-import { ROUTE_PROTOCOL } from './ownership.ts';
+import { MAIN_TABLE, ROUTE_PROTOCOL } from './ownership.ts';
 
-const TABLE_MAIN = 254;
 const TABLE_LOCAL = 255;
 
 export class Relevance {
-  readonly #device: string | undefined;
+  readonly #devices: ReadonlySet<string>;
   readonly #networks: readonly Cidr[];
 
   constructor(desired: DesiredState) {
-    this.#device = desired.vxlan?.name;
-    this.#networks = outermost(desired.routes.map(({ dst }) => dst));
+    this.#devices = new Set(desired.devices.map(({ name }) => name));
+    const peers = desired.routes.filter(({ table }) => table === MAIN_TABLE);
+    this.#networks = outermost(peers.map(({ dst }) => dst));
   }
 
   concerns(event: KernelEvent): boolean {
@@ -26,13 +26,13 @@ export class Relevance {
       case 'overflow':
         return true;
       case 'rule':
-        return false;
+        return event.protocol === ROUTE_PROTOCOL;
       case 'neighbour':
         // An interface that is not known by name may be ours, just made.
-        return this.#device !== undefined && (event.iface === null || event.iface === this.#device);
+        return this.#devices.size > 0 && (event.iface === null || this.#devices.has(event.iface));
       case 'route':
         if (event.protocol === ROUTE_PROTOCOL) return true;
-        if (event.table !== TABLE_MAIN && event.table !== TABLE_LOCAL) return false;
+        if (event.table !== MAIN_TABLE && event.table !== TABLE_LOCAL) return false;
         return this.#networks.some((network) => cidrsOverlap(network, event.dst));
     }
   }

@@ -4,7 +4,7 @@ import type { Ip } from '../net/ip.ts';
 import { delta } from './delta.ts';
 import type { DesiredState } from './desired-state.ts';
 import type { ActualRoute, ActualState } from './kernel.ts';
-import { ROUTE_PROTOCOL } from './ownership.ts';
+import { MAIN_TABLE, ROUTE_PROTOCOL } from './ownership.ts';
 
 export interface ListedRoute {
   readonly dst: Cidr;
@@ -33,17 +33,21 @@ export function routeList(
   nodeId: string,
 ): readonly ListedRoute[] {
   const { routes, foreignRoutes } = delta(desired, actual, nodeId);
-  const missing = new Set(routes.set.map(({ dst }) => dst));
+  const missing = new Set(routes.set.filter(inMain).map(({ dst }) => dst));
   const foreign = new Map(foreignRoutes.map((route) => [route.dst, route]));
   const wanted = desired.routes
-    .filter(({ type }) => type === 'unicast')
+    .filter((route) => route.type === 'unicast' && inMain(route))
     .map(({ dst, via, iface }): ListedRoute => {
       const other = foreign.get(dst);
       if (other !== undefined) return listed(other, 'foreign');
       if (missing.has(dst)) return { dst, via, dev: iface, state: 'missing', owner: null };
       return { dst, via, dev: iface, state: 'installed', owner: 'tsflannel' };
     });
-  return [...wanted, ...routes.extra.map((route) => listed(route, 'stale'))];
+  return [...wanted, ...routes.extra.filter(inMain).map((route) => listed(route, 'stale'))];
+}
+
+function inMain({ table }: { readonly table: number }): boolean {
+  return table === MAIN_TABLE;
 }
 
 function listed({ dst, via, iface, protocol }: ActualRoute, state: ListedRoute['state']): ListedRoute {

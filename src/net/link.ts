@@ -33,6 +33,8 @@ export interface LinkAddress {
   readonly prefixLength: number;
   /** IPv4 only; the interface's name unless somebody chose another. */
   readonly label: string | null;
+  /** Of the route that the kernel makes for it; 0 where nobody chose one. */
+  readonly metric: number;
   readonly scope: 'global' | 'link' | 'host';
   readonly permanent: boolean;
   readonly deprecated: boolean;

@@ -31,6 +31,7 @@ export const RTM = {
   getNeighbour: 30,
   newRule: 32,
   delRule: 33,
+  getRule: 34,
 } as const;
 
 export const AF = { unspec: 0, inet: 2, bridge: 7, inet6: 10 } as const;
@@ -64,8 +65,8 @@ export const IFLA_VXLAN = {
   gpe: 27,
 } as const;
 
-export const IFA = { address: 1, local: 2, label: 3, flags: 8 } as const;
-export const IFA_F = { temporary: 0x01, deprecated: 0x20, permanent: 0x80 } as const;
+export const IFA = { address: 1, local: 2, label: 3, flags: 8, metric: 9 } as const;
+export const IFA_F = { temporary: 0x01, noDad: 0x02, deprecated: 0x20, permanent: 0x80 } as const;
 
 export const RTA = {
   dst: 1,
@@ -75,16 +76,48 @@ export const RTA = {
   prefsrc: 7,
   metrics: 8,
   multipath: 9,
+  cacheInfo: 12,
   table: 15,
   via: 18,
   encap: 22,
   nhId: 30,
 } as const;
 export const RTAX = { mtu: 2 } as const;
-export const RTN = { unspec: 0, unicast: 1, local: 2, broadcast: 3, multicast: 5, unreachable: 7 } as const;
+export const RTN = {
+  unspec: 0,
+  unicast: 1,
+  local: 2,
+  broadcast: 3,
+  multicast: 5,
+  blackhole: 6,
+  unreachable: 7,
+  prohibit: 8,
+  throw: 9,
+} as const;
 export const RT_SCOPE = { universe: 0, link: 253, host: 254, nowhere: 255 } as const;
 export const RT_TABLE = { main: 254, local: 255 } as const;
 export const RTNH_F = { onlink: 0x4 } as const;
+
+export const FRA = {
+  dst: 1,
+  iifName: 3,
+  goto: 4,
+  priority: 6,
+  mark: 10,
+  tunnel: 12,
+  suppressInterfaceGroup: 13,
+  suppressPrefixLength: 14,
+  table: 15,
+  mask: 16,
+  oifName: 17,
+  l3mdev: 19,
+  uidRange: 20,
+  protocol: 21,
+  ipProtocol: 22,
+  sourcePort: 23,
+  destinationPort: 24,
+} as const;
+export const FR_ACT = { toTable: 1 } as const;
 
 export const NDA = { dst: 1, lladdr: 2, vlan: 5, port: 6, vni: 7, ifindex: 8 } as const;
 export const NTF = { self: 0x2 } as const;

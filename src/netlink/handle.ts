@@ -9,10 +9,11 @@
 import { constants } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parseMessages } from 'netlink/dist/structs.js';
+import type { ActualRule } from '../dataplane/kernel.ts';
 import { type Family, type Ip, ipBits, ipFamily, ipToBytes } from '../net/ip.ts';
 import type { Link } from '../net/link.ts';
 import { doneErrno, type Message, MessageWriter, verdict } from './codec.ts';
-import { AF, NDA, NLM_F, NLMSG, RTA, RTM } from './constants.ts';
+import { AF, NDA, NLM_F, NLMSG, RTA, RTM, RTN } from './constants.ts';
 import { errnoError, malformed, NetlinkError } from './errors.ts';
 import {
   ADDRESS_BYTES,
@@ -20,12 +21,14 @@ import {
   decodeLink,
   decodeNeighbour,
   decodeRoute,
+  decodeRule,
   type IndexedAddress,
   LINK_BYTES,
   NEIGHBOUR_BYTES,
   type NeighbourMessage,
   ROUTE_BYTES,
   type RouteMessage,
+  RULE_BYTES,
 } from './messages.ts';
 import { NetlinkSocket } from './socket.ts';
 
@@ -97,20 +100,45 @@ export class NetlinkHandle {
     });
   }
 
-  routes(family: Family, table: number): Promise<readonly RouteMessage[]> {
+  /** Of one table, or those of one protocol in all tables. */
+  routes(
+    family: Family,
+    only: { readonly table: number } | { readonly protocol: number },
+  ): Promise<readonly RouteMessage[]> {
+    const table = 'table' in only ? only.table : null;
+    const protocol = 'protocol' in only ? only.protocol : null;
     return this.#list({
       op: 'list routes',
       type: RTM.getRoute,
       answer: RTM.newRoute,
       write: (writer) => {
-        writer.u8(addressFamily(family));
-        writer.zeros(ROUTE_BYTES - 1);
-        writer.attributeU32(RTA.table, table);
+        writer.u8(addressFamily(family), 0, 0, 0, 0, protocol ?? 0);
+        writer.zeros(ROUTE_BYTES - 6);
+        if (table !== null) writer.attributeU32(RTA.table, table);
       },
       decode: (data) => {
         const route = decodeRoute(data);
-        // A kernel that does not filter lists all tables.
-        return route?.table === table ? route : null;
+        // A kernel that does not filter, or does not know the family, lists more.
+        if (route === null || route.family !== family) return null;
+        return route.table === (table ?? route.table) && route.protocol === (protocol ?? route.protocol)
+          ? route
+          : null;
+      },
+    });
+  }
+
+  rules(family: Family): Promise<readonly ActualRule[]> {
+    return this.#list({
+      op: 'list rules',
+      type: RTM.getRule,
+      answer: RTM.newRule,
+      write: (writer) => {
+        writer.u8(addressFamily(family));
+        writer.zeros(RULE_BYTES - 1);
+      },
+      decode: (data) => {
+        const rule = decodeRule(data);
+        return rule?.family === family ? rule : null;
       },
     });
   }
@@ -137,7 +165,10 @@ export class NetlinkHandle {
       this.#socket.send(this.#writer.bytes(), op);
       for (;;) {
         for (const message of this.#messages(op, seq)) {
-          if (message.type === RTM.newRoute) return decodeRoute(message.data);
+          if (message.type === RTM.newRoute) {
+            const route = decodeRoute(message.data);
+            return route !== null && LEADS_NOWHERE.has(route.type) ? null : route;
+          }
           if (message.type !== NLMSG.error) continue;
           const { errno, text } = verdict(message);
           if (NO_WAY.has(errno)) return null;
@@ -276,6 +307,8 @@ export class NetlinkHandle {
   }
 }
 
+/** What IPv6 answers where IPv4 gives an error. */
+const LEADS_NOWHERE: ReadonlySet<number> = new Set([RTN.blackhole, RTN.unreachable, RTN.prohibit, RTN.throw]);
 /** ENETUNREACH: no route. The others: routes that lead nowhere, on purpose (unreachable, prohibit, blackhole). */
 const { ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL, ENOBUFS } = constants.errno;
 const NO_WAY: ReadonlySet<number> = new Set([ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL]);

@@ -1,21 +1,22 @@
 /**
  * The real kernel behind the data plane's interface. Turns interface names into indexes and back, reads everything that
- * matters into one state, and passes on the events that this process did not cause itself. IPv4 only for now; the value
- * types carry both families.
+ * matters into one state, and passes on the events that this process did not cause itself. Both families, and what
+ * IPv6 says otherwise is said as IPv4 does.
  */
-
 import type { Neighbour } from '../dataplane/desired-state.ts';
 import type {
   ActualFdbEntry,
   ActualRoute,
+  ActualRule,
   ActualState,
   Kernel,
   KernelEvent,
   Op,
   OpFailure,
 } from '../dataplane/kernel.ts';
+import { ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
 import { cidrBase, cidrLength } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Family, Ip } from '../net/ip.ts';
 import type { Link, RouteAnswer } from '../net/link.ts';
 import { NUD, RT_TABLE, RTN, RTNH_F } from './constants.ts';
 import { NetlinkHandle, type Request } from './handle.ts';
@@ -43,8 +44,15 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
   async read(): Promise<ActualState> {
     const links = await this.#links();
     const addresses = await this.#handle.addresses();
-    const routes = await this.#handle.routes(4, RT_TABLE.main);
-    const local = await this.#handle.routes(4, RT_TABLE.local);
+    const routes: RouteMessage[] = [];
+    const rules: ActualRule[] = [];
+    for (const family of FAMILIES) {
+      const ours = await this.#handle.routes(family, { protocol: ROUTE_PROTOCOL });
+      routes.push(...ours.filter(({ table }) => table !== RT_TABLE.main));
+      for (const route of await this.#handle.routes(family, { table: RT_TABLE.main })) routes.push(route);
+      rules.push(...(await this.#handle.rules(family)).filter(({ protocol }) => protocol === ROUTE_PROTOCOL));
+    }
+    const local = await this.#handle.routes(4, { table: RT_TABLE.local });
     const neighbours: Neighbour[] = [];
     const fdb: ActualFdbEntry[] = [];
     for (const { index, name } of links.filter(({ kind }) => kind === 'vxlan')) {
@@ -57,6 +65,7 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
         this.#on(index, (iface) => ({ ...address, iface })),
       ),
       routes: routes.map((route) => this.#routeOf(route)),
+      rules,
       broadcasts: local
         .filter(({ type, dst }) => type === RTN.broadcast && cidrLength(dst) === 32)
         .flatMap(({ index, dst }) => this.#on(index, (iface) => ({ ip: cidrBase(dst), iface }))),
@@ -151,16 +160,19 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
         return { kind: 'route', table: event.table, protocol: event.protocol, dst: event.dst };
       case 'rule':
       case 'overflow':
-        return { kind: event.kind };
+        return event;
     }
   }
 
   #routeOf(route: RouteMessage): ActualRoute {
+    const type = ROUTE_TYPES.get(route.type) ?? 'other';
     return {
+      table: route.table,
       dst: route.dst,
-      type: route.type === RTN.unicast ? 'unicast' : route.type === RTN.unreachable ? 'unreachable' : 'other',
+      type,
       via: route.gateway,
-      iface: this.#nameOf(route.index),
+      // IPv6 shows them on `lo`.
+      iface: type === 'unreachable' ? null : this.#nameOf(route.index),
       onlink: (route.flags & RTNH_F.onlink) !== 0,
       src: route.src,
       mtu: route.mtu,
@@ -180,6 +192,13 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
     return name === null ? [] : [make(name)];
   }
 }
+
+const FAMILIES: readonly Family[] = [4, 6];
+
+const ROUTE_TYPES: ReadonlyMap<number, ActualRoute['type']> = new Map([
+  [RTN.unicast, 'unicast'],
+  [RTN.unreachable, 'unreachable'],
+]);
 
 const ANSWER_TYPES: ReadonlyMap<number, RouteAnswer['type']> = new Map([
   [RTN.unicast, 'unicast'],

@@ -1,20 +1,36 @@
 /**
- * What we read: links, addresses, routes and neighbours, from a message's payload to plain values. Each reads only the
+ * What we read: links, addresses, routes, rules and neighbours, from a message's payload to plain values. Each reads only the
  * attributes it names, and throws on one that is not of the form we know. Interfaces are indexes here; names are the
  * caller's.
  */
 import { getU8, getU16be, getU32, readU16, readU32 } from 'netlink/dist/structs.js';
+import type { ActualRule } from '../dataplane/kernel.ts';
 import { type Cidr, cidrOf } from '../net/cidr.ts';
-import { type Ip, ipFromBytes, toIp } from '../net/ip.ts';
+import { type Family, type Ip, ipFromBytes, toIp } from '../net/ip.ts';
 import type { Link, LinkAddress, VxlanParameters } from '../net/link.ts';
 import { type Mac, macFromBytes } from '../net/mac.ts';
 import { type Attributes, attributes, textOf } from './codec.ts';
-import { AF, IFA, IFA_F, IFF, IFLA, IFLA_INFO, IFLA_VXLAN, NDA, RT_SCOPE, RTA, RTAX } from './constants.ts';
+import {
+  AF,
+  FR_ACT,
+  FRA,
+  IFA,
+  IFA_F,
+  IFF,
+  IFLA,
+  IFLA_INFO,
+  IFLA_VXLAN,
+  NDA,
+  RT_SCOPE,
+  RTA,
+  RTAX,
+} from './constants.ts';
 
 export const LINK_BYTES = 16;
 export const ADDRESS_BYTES = 8;
 export const ROUTE_BYTES = 12;
 export const NEIGHBOUR_BYTES = 12;
+export const RULE_BYTES = 12;
 
 export function decodeLink(data: Buffer): Link {
   const flags = u32(data, 8);
@@ -68,6 +84,7 @@ export function decodeAddress(data: Buffer): IndexedAddress | null {
     ip,
     prefixLength: u8(data, 1),
     label: text(found, IFA.label),
+    metric: number(found, IFA.metric) ?? 0,
     scope: scope === RT_SCOPE.host ? 'host' : scope === RT_SCOPE.link ? 'link' : 'global',
     permanent: (flags & IFA_F.permanent) !== 0,
     deprecated: (flags & IFA_F.deprecated) !== 0,
@@ -76,6 +93,7 @@ export function decodeAddress(data: Buffer): IndexedAddress | null {
 }
 
 export interface RouteMessage {
+  readonly family: Family;
   readonly table: number;
   readonly protocol: number;
   readonly type: number;
@@ -86,7 +104,7 @@ export interface RouteMessage {
   readonly src: Ip | null;
   readonly metric: number;
   readonly mtu: number | null;
-  /** Has one next hop, and of metrics the MTU alone. */
+  /** Has one next hop, of metrics the MTU alone, and no end. */
   readonly plain: boolean;
 }
 
@@ -98,7 +116,10 @@ export function decodeRoute(data: Buffer): RouteMessage | null {
   const dst = address(found, RTA.dst) ?? (u8(data, 0) === AF.inet ? ANY_IPV4 : ANY_IPV6);
   const more = [RTA.multipath, RTA.via, RTA.encap, RTA.nhId].some((type) => found.has(type));
   const tos = u8(data, 3);
+  // What asks for a source prefix, or comes from a router's announcement with an end to it.
+  const special = u8(data, 2) !== 0 || tos !== 0 || expires(found.get(RTA.cacheInfo));
   return {
+    family: u8(data, 0) === AF.inet ? 4 : 6,
     table: number(found, RTA.table) ?? u8(data, 4),
     protocol: u8(data, 5),
     type: u8(data, 7),
@@ -109,12 +130,46 @@ export function decodeRoute(data: Buffer): RouteMessage | null {
     src: address(found, RTA.prefsrc),
     metric: number(found, RTA.priority) ?? 0,
     mtu: number(metrics, RTAX.mtu),
-    plain: !more && tos === 0 && metrics.size === (metrics.has(RTAX.mtu) ? 1 : 0),
+    plain: !more && !special && metrics.size === (metrics.has(RTAX.mtu) ? 1 : 0),
   };
+}
+
+/** rta_cacheinfo; 0 is never. */
+function expires(cacheInfo: Buffer | undefined): boolean {
+  return cacheInfo !== undefined && u32(cacheInfo, 8) !== 0;
 }
 
 const ANY_IPV4 = toIp('0.0.0.0');
 const ANY_IPV6 = toIp('::');
+
+/** Null for families other than IPv4 and IPv6. */
+export function decodeRule(data: Buffer): ActualRule | null {
+  if (!isInternet(data)) return null;
+  const found = attributes(data, RULE_BYTES);
+  const selects = [u8(data, 1), u8(data, 2), u8(data, 3)].some((value) => value !== 0);
+  const suppress = number(found, FRA.suppressPrefixLength) ?? NO_PREFIX;
+  return {
+    family: u8(data, 0) === AF.inet ? 4 : 6,
+    priority: number(found, FRA.priority) ?? 0,
+    mark: number(found, FRA.mark) ?? 0,
+    mask: number(found, FRA.mask) ?? 0,
+    table: number(found, FRA.table) ?? u8(data, 4),
+    protocol: byte(found, FRA.protocol) ?? 0,
+    plain:
+      !selects &&
+      u8(data, 7) === FR_ACT.toTable &&
+      (u32(data, 8) & FIB_RULE_INVERT) === 0 &&
+      suppress === NO_PREFIX &&
+      !OTHER_SELECTORS.some((type) => found.has(type)),
+  };
+}
+
+const FIB_RULE_INVERT = 0x2;
+const NO_PREFIX = 0xffff_ffff;
+const OTHER_SELECTORS = [
+  ...[FRA.dst, FRA.iifName, FRA.goto, FRA.tunnel, FRA.suppressInterfaceGroup, FRA.oifName, FRA.l3mdev],
+  ...[FRA.uidRange, FRA.ipProtocol, FRA.sourcePort, FRA.destinationPort],
+];
 
 export interface NeighbourMessage {
   readonly family: number;

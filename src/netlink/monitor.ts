@@ -7,7 +7,7 @@ import { parseMessages, readU32 } from 'netlink/dist/structs.js';
 import type { Cidr } from '../net/cidr.ts';
 import type { Message } from './codec.ts';
 import { RTM, RTNLGRP } from './constants.ts';
-import { decodeRoute } from './messages.ts';
+import { decodeRoute, decodeRule } from './messages.ts';
 import { NetlinkSocket } from './socket.ts';
 
 /** About two milliseconds of work. */
@@ -17,7 +17,8 @@ const DATAGRAMS_PER_TURN = 500;
 export type MonitorEvent =
   | { readonly kind: 'link' | 'address' | 'neighbour'; readonly index: number }
   | { readonly kind: 'route'; readonly table: number; readonly protocol: number; readonly dst: Cidr }
-  | { readonly kind: 'rule' | 'overflow' };
+  | { readonly kind: 'rule'; readonly protocol: number }
+  | { readonly kind: 'overflow' };
 
 const OVERFLOW: MonitorEvent = { kind: 'overflow' };
 
@@ -108,7 +109,7 @@ function eventOf({ type, data }: Message): MonitorEvent | null {
     }
     case RTM.newRule:
     case RTM.delRule:
-      return { kind: 'rule' };
+      return { kind: 'rule', protocol: decodeRule(data)?.protocol ?? 0 };
     default:
       return null;
   }

@@ -2,16 +2,19 @@
  * What we change: one operation of the data plane to the messages that do it. Pure; interfaces come by a lookup from
  * name to index, and an operation on one that is not there gives null.
  */
-import type { FdbEntry, Neighbour, Route, VxlanDevice } from '../dataplane/desired-state.ts';
+import type { FdbEntry, Neighbour, Route, Rule, VxlanDevice } from '../dataplane/desired-state.ts';
 import type { ActualFdbEntry, ActualRoute, Op } from '../dataplane/kernel.ts';
-import { ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
+import { LOOPBACK_LABEL, LOOPBACK_METRIC, ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
 import { cidrBase, cidrFamily, cidrLength } from '../net/cidr.ts';
 import { type Family, type Ip, ipFamily, ipToBytes } from '../net/ip.ts';
 import { macToBytes } from '../net/mac.ts';
 import type { MessageWriter } from './codec.ts';
 import {
   AF,
+  FR_ACT,
+  FRA,
   IFA,
+  IFA_F,
   IFF,
   IFLA,
   IFLA_INFO,
@@ -52,7 +55,7 @@ export function requestsOf(op: Op, indexOf: IndexOf): readonly Body[] | null {
       return [deleteDevice(op.name)];
     case 'address-add': {
       const { iface, address } = op.address;
-      return on(iface, (index) => setAddress(index, cidrBase(address), cidrLength(address), op.label));
+      return on(iface, (index) => addAddress(index, cidrBase(address), cidrLength(address), op.marked));
     }
     case 'address-delete': {
       const { iface, ip, prefixLength, label } = op.address;
@@ -74,6 +77,10 @@ export function requestsOf(op: Op, indexOf: IndexOf): readonly Body[] | null {
       return op.route.iface === null
         ? [deleteRoute(op.route, null)]
         : on(op.route.iface, (index) => deleteRoute(op.route, index));
+    case 'rule-add':
+      return [addRule(op.rule)];
+    case 'rule-delete':
+      return [deleteRule(op.rule)];
     case 'broadcast-delete':
       return on(op.broadcast.iface, (index) => deleteBroadcast(op.broadcast.ip, index));
   }
@@ -157,8 +164,20 @@ function vxlanInfo(writer: MessageWriter, device: VxlanDevice, more: () => void)
   });
 }
 
-function setAddress(index: number, ip: Ip, prefixLength: number, label: string | null): Body {
-  return { type: RTM.newAddress, flags: SET, write: addressBody(index, ip, prefixLength, label) };
+function addAddress(index: number, ip: Ip, prefixLength: number, marked: boolean): Body {
+  const inet6 = ipFamily(ip) === 6;
+  const body = addressBody(index, ip, prefixLength, marked && !inet6 ? LOOPBACK_LABEL : null);
+  return {
+    type: RTM.newAddress,
+    flags: SET,
+    write: (writer) => {
+      body(writer);
+      if (!inet6) return;
+      // It is ours alone, and until the kernel had made sure no route could prefer it.
+      writer.attributeU32(IFA.flags, IFA_F.noDad);
+      if (marked) writer.attributeU32(IFA.metric, LOOPBACK_METRIC);
+    },
+  };
 }
 
 function deleteAddress(index: number, ip: Ip, prefixLength: number, label: string | null): Body {
@@ -235,12 +254,12 @@ function setRoute(route: Route, index: number | null): Body {
     type: RTM.newRoute,
     flags: SET,
     write: (writer) => {
-      const { dst, via, src, mtu } = route;
+      const { table, dst, via, src, mtu } = route;
       const type = route.type === 'unicast' ? RTN.unicast : RTN.unreachable;
       const family = addressFamily(cidrFamily(dst));
-      writer.u8(family, cidrLength(dst), 0, 0, RT_TABLE.main, ROUTE_PROTOCOL, RT_SCOPE.universe, type);
+      writer.u8(family, cidrLength(dst), 0, 0, 0, ROUTE_PROTOCOL, RT_SCOPE.universe, type);
       writer.u32(route.onlink ? RTNH_F.onlink : 0);
-      routeKey(writer, cidrBase(dst), route.metric, index, via);
+      routeKey(writer, table, cidrBase(dst), route.metric, index, via);
       if (src !== null) writer.attribute(RTA.prefsrc, ipToBytes(src));
       if (mtu !== null) writer.nested(RTA.metrics, () => writer.attributeU32(RTAX.mtu, mtu));
     },
@@ -248,17 +267,38 @@ function setRoute(route: Route, index: number | null): Body {
 }
 
 /** Ours alone: the kernel compares the protocol here. */
-function deleteRoute({ dst, metric, type, via }: ActualRoute, index: number | null): Body {
+function deleteRoute({ table, dst, metric, type, via }: ActualRoute, index: number | null): Body {
   return {
     type: RTM.delRoute,
     flags: 0,
     write: (writer) => {
       const kind = { unicast: RTN.unicast, unreachable: RTN.unreachable, other: RTN.unspec }[type];
       const family = addressFamily(cidrFamily(dst));
-      writer.u8(family, cidrLength(dst), 0, 0, RT_TABLE.main, ROUTE_PROTOCOL, RT_SCOPE.nowhere, kind);
+      writer.u8(family, cidrLength(dst), 0, 0, 0, ROUTE_PROTOCOL, RT_SCOPE.nowhere, kind);
       writer.u32(0);
-      routeKey(writer, cidrBase(dst), metric, index, via);
+      routeKey(writer, table, cidrBase(dst), metric, index, via);
     },
+  };
+}
+
+function addRule(rule: Rule): Body {
+  return { type: RTM.newRule, flags: NLM_F.create | NLM_F.exclusive, write: ruleBody(rule) };
+}
+
+/** Ours alone: the kernel compares the protocol here. */
+function deleteRule(rule: Rule): Body {
+  return { type: RTM.delRule, flags: 0, write: ruleBody(rule) };
+}
+
+function ruleBody({ family, priority, mark, mask, table }: Rule): Body['write'] {
+  return (writer) => {
+    writer.u8(addressFamily(family), 0, 0, 0, 0, 0, 0, FR_ACT.toTable);
+    writer.u32(0);
+    writer.attributeU32(FRA.priority, priority);
+    writer.attributeU32(FRA.mark, mark);
+    writer.attributeU32(FRA.mask, mask);
+    writer.attributeU32(FRA.table, table);
+    writer.attributeU8(FRA.protocol, ROUTE_PROTOCOL);
   };
 }
 
@@ -267,20 +307,23 @@ function deleteBroadcast(ip: Ip, index: number): Body {
     type: RTM.delRoute,
     flags: 0,
     write: (writer) => {
-      writer.u8(AF.inet, 32, 0, 0, RT_TABLE.local, 0, RT_SCOPE.nowhere, RTN.broadcast);
+      writer.u8(AF.inet, 32, 0, 0, 0, 0, RT_SCOPE.nowhere, RTN.broadcast);
       writer.u32(0);
-      routeKey(writer, ip, 0, index, null);
+      routeKey(writer, RT_TABLE.local, ip, 0, index, null);
     },
   };
 }
 
+/** The table as an attribute: the header's field has room for 255. */
 function routeKey(
   writer: MessageWriter,
+  table: number,
   dst: Ip,
   metric: number,
   index: number | null,
   via: Ip | null,
 ): void {
+  writer.attributeU32(RTA.table, table);
   writer.attribute(RTA.dst, ipToBytes(dst));
   writer.attributeU32(RTA.priority, metric);
   if (index !== null) writer.attributeU32(RTA.oif, index);

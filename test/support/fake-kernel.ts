@@ -4,10 +4,11 @@
  * address takes along the routes that prefer it. test/lab/kernel holds it to the real one by one contract suite.
  * Faults are planted with `failNext`; what others do is done to the fields, and told with `emit`.
  */
-import type { Neighbour, Route, VxlanDevice } from '../../src/dataplane/desired-state.ts';
+import type { Neighbour, Route, Rule, VxlanDevice } from '../../src/dataplane/desired-state.ts';
 import {
   type ActualFdbEntry,
   type ActualRoute,
+  type ActualRule,
   type ActualState,
   type Broadcast,
   type Kernel,
@@ -16,12 +17,18 @@ import {
   type Op,
   type OpFailure,
 } from '../../src/dataplane/kernel.ts';
-import { ROUTE_PROTOCOL } from '../../src/dataplane/ownership.ts';
-import { cidrBase, cidrContains, cidrLength, cidrOf } from '../../src/net/cidr.ts';
-import { type Ip, toIp } from '../../src/net/ip.ts';
+import {
+  LOOPBACK_LABEL,
+  LOOPBACK_METRIC,
+  MAIN_TABLE,
+  ROUTE_PROTOCOL,
+} from '../../src/dataplane/ownership.ts';
+import { cidrBase, cidrContains, cidrFamily, cidrLength, cidrOf } from '../../src/net/cidr.ts';
+import { type Family, type Ip, ipFamily, toIp } from '../../src/net/ip.ts';
 import type { Link, LinkAddress, RouteAnswer } from '../../src/net/link.ts';
 
 const PROTOCOL_KERNEL = 2;
+const V6_KERNEL_METRIC = 256;
 
 /** An errno's name. Null: done. */
 type Outcome = string | null;
@@ -33,6 +40,7 @@ export class FakeKernel implements Kernel {
   ];
   addresses: readonly LinkAddress[] = [];
   routes: readonly ActualRoute[] = [];
+  rules: readonly ActualRule[] = [];
   broadcasts: readonly Broadcast[] = [];
   neighbours: readonly Neighbour[] = [];
   fdb: readonly ActualFdbEntry[] = [];
@@ -44,7 +52,8 @@ export class FakeKernel implements Kernel {
   #nextIndex = 3;
 
   constructor() {
-    this.addAddress('eth0', toIp('10.99.1.11'), 24, 'eth0');
+    this.addAddress('eth0', toIp('10.99.1.11'), 24);
+    this.addAddress('eth0', toIp('fd00:99:1::11'), 64);
   }
 
   /** The next `times` operations of a kind, or reads, fail with EIO. */
@@ -59,8 +68,8 @@ export class FakeKernel implements Kernel {
   async read(): Promise<ActualState> {
     this.reads++;
     if (this.#fails('read')) throw new KernelError('EIO', 'read', 'planted');
-    const { links, addresses, routes, broadcasts, neighbours, fdb } = this;
-    return { links, addresses, routes, broadcasts, neighbours, fdb };
+    const { links, addresses, routes, rules, broadcasts, neighbours, fdb } = this;
+    return { links, addresses, routes, rules, broadcasts, neighbours, fdb };
   }
 
   async apply(ops: readonly Op[]): Promise<readonly OpFailure[]> {
@@ -77,10 +86,11 @@ export class FakeKernel implements Kernel {
     if (this.addresses.some((address) => address.ip === ip))
       return { type: 'local', iface: 'lo', gateway: null, src: ip };
     const [best] = this.routes
-      .filter(({ dst }) => cidrContains(dst, ip))
+      .filter(({ table, dst }) => table === MAIN_TABLE && cidrContains(dst, ip))
       .sort((a, b) => cidrLength(b.dst) - cidrLength(a.dst) || a.metric - b.metric);
     if (best === undefined || best.type !== 'unicast') return null;
-    const first = this.addresses.find(({ iface }) => iface === best.iface)?.ip ?? null;
+    const first =
+      this.addresses.find((it) => it.iface === best.iface && ipFamily(it.ip) === ipFamily(ip))?.ip ?? null;
     return { type: 'unicast', iface: best.iface, gateway: best.via, src: best.src ?? first };
   }
 
@@ -94,16 +104,25 @@ export class FakeKernel implements Kernel {
   }
 
   /** With the connected route, as the kernel makes it. */
-  addAddress(iface: string, ip: Ip, prefixLength: number, label: string): void {
+  addAddress(iface: string, ip: Ip, prefixLength: number, marked = false): void {
+    const inet6 = ipFamily(ip) === 6;
+    const label = inet6 ? null : marked ? LOOPBACK_LABEL : iface;
     const address: LinkAddress = {
-      ...{ iface, ip, prefixLength, label, scope: 'global' },
+      ...{ iface, ip, prefixLength, label, metric: inet6 && marked ? LOOPBACK_METRIC : 0, scope: 'global' },
       ...{ permanent: true, deprecated: false, temporary: false },
     };
     this.addresses = [...this.addresses, address];
-    if (prefixLength === 32) return;
+    if (!inet6 && prefixLength === 32) return;
     const route: Route = {
-      ...{ dst: cidrOf(ip, prefixLength), type: 'unicast', via: null, iface, onlink: false },
-      ...{ src: ip, mtu: null, metric: 0 },
+      ...{
+        table: MAIN_TABLE,
+        dst: cidrOf(ip, prefixLength),
+        type: 'unicast',
+        via: null,
+        iface,
+        onlink: false,
+      },
+      ...{ src: inet6 ? null : ip, mtu: null, metric: inet6 ? address.metric || V6_KERNEL_METRIC : 0 },
     };
     this.routes = [...this.routes, { ...route, protocol: PROTOCOL_KERNEL, plain: true }];
   }
@@ -112,7 +131,12 @@ export class FakeKernel implements Kernel {
     const left = this.addresses.filter((address) => address.iface !== iface || address.ip !== ip);
     if (left.length === this.addresses.length) return 'EADDRNOTAVAIL';
     this.addresses = left;
-    if (!left.some((address) => address.ip === ip)) this.routes = this.routes.filter(({ src }) => src !== ip);
+    if (ipFamily(ip) === 6) this.#dropConnected(iface, ip);
+    if (left.some((address) => address.ip === ip)) return null;
+    this.routes =
+      ipFamily(ip) === 4
+        ? this.routes.filter(({ src, table }) => src !== ip || table !== MAIN_TABLE)
+        : this.routes.map((it) => (it.src === ip ? { ...it, src: null } : it));
     return null;
   }
 
@@ -121,6 +145,8 @@ export class FakeKernel implements Kernel {
     if (up) return;
     this.routes = this.routes.filter(({ iface }) => iface !== name);
     this.neighbours = this.neighbours.filter(({ iface }) => iface !== name);
+    // IPv4 keeps its addresses, IPv6 the preference for what is gone.
+    this.addresses = this.addresses.filter(({ iface, ip }) => iface !== name || ipFamily(ip) === 4);
   }
 
   addVxlan(
@@ -129,7 +155,9 @@ export class FakeKernel implements Kernel {
   ): Outcome {
     const { name, vni, port, local, learning, gbp, mac, mtu } = device;
     if (this.link(name) !== undefined) return 'EEXIST';
-    if (this.links.some(({ vxlan }) => vxlan?.vni === vni && vxlan.port === port)) return 'EEXIST';
+    const family = familyOf(local);
+    if (this.links.some((it) => isVxlan(it, vni, port) && familyOf(it.vxlan?.local ?? null) === family))
+      return 'EEXIST';
     const vxlan = { vni, port, local, learning, gbp, plain: true };
     const link: Link = { ...nic(name, this.#nextIndex++), kind: 'vxlan', alias, mac, mtu, vxlan };
     this.links = [...this.links, link];
@@ -145,6 +173,12 @@ export class FakeKernel implements Kernel {
     this.broadcasts = this.broadcasts.filter(elsewhere);
     this.fdb = this.fdb.filter(elsewhere);
     return null;
+  }
+
+  #dropConnected(name: string, ip: Ip): void {
+    this.routes = this.routes.filter(
+      ({ protocol, iface, dst }) => protocol !== PROTOCOL_KERNEL || iface !== name || !cidrContains(dst, ip),
+    );
   }
 
   #fails(kind: Op['kind'] | 'read'): boolean {
@@ -165,7 +199,7 @@ export class FakeKernel implements Kernel {
       case 'address-add': {
         const { iface, address } = op.address;
         if (this.link(iface) === undefined) return 'ENODEV';
-        this.addAddress(iface, cidrBase(address), cidrLength(address), op.label ?? iface);
+        this.addAddress(iface, cidrBase(address), cidrLength(address), op.marked);
         return null;
       }
       case 'address-delete':
@@ -196,6 +230,15 @@ export class FakeKernel implements Kernel {
       case 'route-delete':
         this.#deleteRoute(op.route);
         return null;
+      case 'rule-add':
+        if (this.rules.some((rule) => isSameRule(rule, op.rule))) return 'EEXIST';
+        this.rules = [...this.rules, { ...op.rule, protocol: ROUTE_PROTOCOL, plain: true }];
+        return null;
+      case 'rule-delete': {
+        const found = this.rules.find((rule) => isSameRule(rule, op.rule));
+        this.rules = this.rules.filter((rule) => rule !== found);
+        return null;
+      }
     }
   }
 
@@ -212,26 +255,34 @@ export class FakeKernel implements Kernel {
   }
 
   #setRoute(route: Route): Outcome {
-    const { dst, metric, iface, via, src, onlink } = route;
+    const { table, dst, metric, iface, via, src, onlink } = route;
     const link = iface === null ? undefined : this.link(iface);
     if (iface !== null && link === undefined) return 'ENODEV';
     if (link?.up === false) return 'ENETDOWN';
     if (src !== null && !this.addresses.some(({ ip }) => ip === src)) return 'EINVAL';
     const onLink = (hop: Ip): boolean =>
       this.routes.some(
-        (other) => other.iface === iface && other.via === null && cidrContains(other.dst, hop),
+        (other) =>
+          other.table === MAIN_TABLE &&
+          other.iface === iface &&
+          other.via === null &&
+          cidrContains(other.dst, hop),
       );
-    if (via !== null && !onlink && !onLink(via)) return 'ENETUNREACH';
-    const replaced = this.routes.find((other) => other.dst === dst && other.metric === metric);
+    if (via !== null && !onlink && !onLink(via))
+      return cidrFamily(dst) === 4 ? 'ENETUNREACH' : 'EHOSTUNREACH';
+    const replaced = this.routes.find(
+      (other) => other.table === table && other.dst === dst && other.metric === metric,
+    );
     const made: ActualRoute = { ...route, protocol: ROUTE_PROTOCOL, plain: true };
     this.routes = [...this.routes.filter((other) => other !== replaced), made];
     return null;
   }
 
-  #deleteRoute({ dst, metric, via, iface }: ActualRoute): void {
+  #deleteRoute({ table, dst, metric, via, iface }: ActualRoute): void {
     const found = this.routes.find(
       (route) =>
         route.protocol === ROUTE_PROTOCOL &&
+        route.table === table &&
         route.dst === dst &&
         route.metric === metric &&
         route.via === via &&
@@ -239,6 +290,26 @@ export class FakeKernel implements Kernel {
     );
     this.routes = this.routes.filter((route) => route !== found);
   }
+}
+
+function isVxlan({ vxlan }: Link, vni: number, port: number): boolean {
+  return vxlan?.vni === vni && vxlan.port === port;
+}
+
+/** Of a device's outer packets. */
+function familyOf(local: Ip | null): Family {
+  return local === null ? 4 : ipFamily(local);
+}
+
+function isSameRule(a: ActualRule, b: Rule): boolean {
+  return (
+    a.protocol === ROUTE_PROTOCOL &&
+    a.family === b.family &&
+    a.priority === b.priority &&
+    a.mark === b.mark &&
+    a.mask === b.mask &&
+    a.table === b.table
+  );
 }
 
 function nic(name: string, index: number): Link {

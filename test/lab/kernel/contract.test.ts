@@ -5,7 +5,7 @@ import { kernelContract } from '../../support/kernel-contract.ts';
 import type { L2, Lab } from '../lab.ts';
 import { useLab } from '../use-lab.ts';
 
-describe('the real kernel', () => {
+describe.each([4, 6] as const)('the real kernel, IPv%i', (family) => {
   let lab: Lab;
   let l2: L2;
   let hosts = 0;
@@ -15,10 +15,14 @@ describe('the real kernel', () => {
     l2 = await lab.l2('x');
   });
 
-  kernelContract(async () => {
+  kernelContract(family, async () => {
     const host = await lab.host(`h${hosts++}`, { l2, address: '10.99.1.11/24' });
     // No address that comes by itself, a moment later.
-    await host.sysctl('net.ipv6.conf.all.disable_ipv6', 1);
+    for (const iface of ['default', 'eth0']) await host.sysctl(`net.ipv6.conf.${iface}.addr_gen_mode`, 1);
+    await host.configure([
+      'address flush dev eth0 scope link',
+      'address add fd00:99:1::11/64 dev eth0 nodad',
+    ]);
     const kernel = inNamespace(host.netns, () => NetlinkKernel.open());
     return {
       kernel,
@@ -29,14 +33,15 @@ describe('the real kernel', () => {
         await host.ip(`link delete ${iface}`);
       },
       addForeignRoute: async (dst, metric) => {
-        await host.ip(`route add ${dst} via 10.99.1.99 metric ${metric}`);
+        const via = family === 4 ? '10.99.1.99' : 'fd00:99:1::99';
+        await host.ip(`-${family} route add ${dst} via ${via} metric ${metric}`);
       },
       deleteRoute: async (dst, metric) => {
-        const type = dst.endsWith('/16') ? 'unreachable ' : '';
-        await host.ip(`route delete ${type}${dst} metric ${metric}`);
+        const type = /\/(16|48)$/.test(dst) ? 'unreachable ' : '';
+        await host.ip(`-${family} route delete ${type}${dst} metric ${metric}`);
       },
-      deleteAddress: async (iface, ip) => {
-        await host.ip(`address delete ${ip}/32 dev ${iface}`);
+      deleteAddress: async (iface, address) => {
+        await host.ip(`address delete ${address} dev ${iface}`);
       },
       close: async () => kernel.close(),
     };

@@ -20,8 +20,8 @@ test('ten thousand routes from nothing, against ip -batch', async () => {
     (dst): Op => ({
       kind: 'route-set',
       route: {
-        ...{ dst: toCidr(dst), type: 'unicast', via: toIp('10.99.1.12'), iface: 'eth0', onlink: false },
-        ...{ src: null, mtu: null, metric: 6473 },
+        ...{ table: 254, dst: toCidr(dst), type: 'unicast', via: toIp('10.99.1.12'), iface: 'eth0' },
+        ...{ onlink: false, src: null, mtu: null, metric: 6473 },
       },
     }),
   );

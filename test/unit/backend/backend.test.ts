@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { containerMtu, desired, NOTHING_DESIRED, tunnelled } from '../../../src/backend/backend.ts';
+import { containerMtu, desired, tunnelled } from '../../../src/backend/backend.ts';
 import { vtepMac } from '../../../src/backend/vxlan.ts';
-import type { DesiredState } from '../../../src/dataplane/desired-state.ts';
+import { type DesiredState, NOTHING_DESIRED } from '../../../src/dataplane/desired-state.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import type { HostFacts } from '../../../src/path/interface-selection.ts';
 import type { ChosenPath } from '../../../src/path/selection.ts';
@@ -31,24 +31,41 @@ function state(backend: object, second: Partial<LeaseHost> = {}, facts: HostFact
 describe('host-gw', () => {
   test('is routes to direct peers, a tunnel to the others, and nothing beyond the network', () => {
     expect(state({ Type: 'host-gw' })).toEqual({
-      vxlan: {
-        ...{ name: 'flannel.1', vni: 1, port: 8472, local: '10.99.1.11', mac: vtepMac(nodeIdOf(1)) },
-        ...{ mtu: 1450, learning: false, gbp: false },
-      },
+      devices: [
+        {
+          ...{ name: 'flannel.1', vni: 1, port: 8472, local: '10.99.1.11', mac: vtepMac(nodeIdOf(1)) },
+          ...{ mtu: 1450, learning: false, gbp: false },
+        },
+      ],
+      rules: [],
       addresses: [{ iface: 'flannel.1', address: '10.5.1.0/32' }],
       neighbours: [{ iface: 'flannel.1', ip: '10.5.3.0', mac: vtepMac(nodeIdOf(3)) }],
       fdb: [{ iface: 'flannel.1', mac: vtepMac(nodeIdOf(3)), dst: '10.98.0.13' }],
       routes: [
         {
-          ...{ dst: '10.5.2.0/24', type: 'unicast', via: '10.99.1.12', iface: 'eth0', onlink: false },
+          ...{
+            table: 254,
+            dst: '10.5.2.0/24',
+            type: 'unicast',
+            via: '10.99.1.12',
+            iface: 'eth0',
+            onlink: false,
+          },
           ...{ src: null, mtu: null, metric: 6473 },
         },
         {
-          ...{ dst: '10.5.3.0/24', type: 'unicast', via: '10.5.3.0', iface: 'flannel.1', onlink: true },
+          ...{
+            table: 254,
+            dst: '10.5.3.0/24',
+            type: 'unicast',
+            via: '10.5.3.0',
+            iface: 'flannel.1',
+            onlink: true,
+          },
           ...{ src: '10.5.1.0', mtu: null, metric: 6473 },
         },
         {
-          ...{ dst: '10.5.0.0/16', type: 'unreachable', via: null, iface: null, onlink: false },
+          ...{ table: 254, dst: '10.5.0.0/16', type: 'unreachable', via: null, iface: null, onlink: false },
           ...{ src: null, mtu: null, metric: 4_294_967_295 },
         },
       ],
@@ -56,8 +73,8 @@ describe('host-gw', () => {
   });
 
   test('without a fallback has no device, and its address on lo', () => {
-    const { vxlan, addresses, routes, neighbours } = state({ Type: 'host-gw', Fallback: 'none' });
-    expect([vxlan, addresses, neighbours]).toEqual([null, [{ iface: 'lo', address: '10.5.1.0/32' }], []]);
+    const { devices, addresses, routes, neighbours } = state({ Type: 'host-gw', Fallback: 'none' });
+    expect([devices, addresses, neighbours]).toEqual([[], [{ iface: 'lo', address: '10.5.1.0/32' }], []]);
     expect(routes.map(({ dst }) => dst)).toEqual(['10.5.2.0/24', '10.5.0.0/16']);
   });
 
@@ -69,21 +86,21 @@ describe('host-gw', () => {
   });
 
   test('the outer MTU of the configuration is the tunnel’s alone', () => {
-    const { vxlan, routes } = state({ Type: 'host-gw', MTU: 1400 });
-    expect([vxlan?.mtu, routes[0]?.mtu, routes[1]?.mtu]).toEqual([1350, null, null]);
+    const { devices, routes } = state({ Type: 'host-gw', MTU: 1400 });
+    expect([devices[0]?.mtu, routes[0]?.mtu, routes[1]?.mtu]).toEqual([1350, null, null]);
   });
 });
 
 describe('vxlan', () => {
   test('takes VNI, port, MTU, learning and GBP from the configuration', () => {
     const backend = { Type: 'vxlan', VNI: 7, Port: 4789, MTU: 1400, Learning: true, GBP: true };
-    expect(state(backend).vxlan).toMatchObject({
+    expect(state(backend).devices[0]).toMatchObject({
       ...{ name: 'flannel.7', vni: 7, port: 4789, mtu: 1350, learning: true, gbp: true },
     });
   });
 
   test('sends from the address of the interface, not from the one peers are told', () => {
-    expect(state({ Type: 'vxlan' }, {}, { ...host, address: toIp('192.0.2.5') }).vxlan?.local).toBe(
+    expect(state({ Type: 'vxlan' }, {}, { ...host, address: toIp('192.0.2.5') }).devices[0]?.local).toBe(
       '192.0.2.5',
     );
   });

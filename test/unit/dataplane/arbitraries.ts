@@ -54,7 +54,8 @@ export const desiredState: fc.Arbitrary<DesiredState> = fc
     const tunnelled = device === null ? [] : peers.filter(({ direct }) => !direct);
     const macOf = ({ id, incarnation }: Peer) => localMac(Uint8Array.of(2, 0, 0, 0, incarnation, id));
     return {
-      vxlan: device,
+      devices: device === null ? [] : [device],
+      rules: [],
       addresses: [{ iface: device === null ? 'lo' : DEVICE, address: toCidr(`${base}/32`) }],
       neighbours: tunnelled.map((it) => ({ iface: DEVICE, ip: toIp(`10.5.${it.id}.0`), mac: macOf(it) })),
       fdb: tunnelled.map((it) => ({
@@ -66,8 +67,8 @@ export const desiredState: fc.Arbitrary<DesiredState> = fc
         ...peers.filter(({ direct }) => direct).map((it) => route(it, `10.99.1.${it.id}`, 'eth0', src)),
         ...tunnelled.map((it) => route(it, `10.5.${it.id}.0`, DEVICE, src)),
         {
-          ...{ dst: toCidr('10.5.0.0/16'), type: 'unreachable', via: null, iface: null, onlink: false },
-          ...{ src: null, mtu: null, metric: LAST_RESORT_METRIC },
+          ...{ table: 254, dst: toCidr('10.5.0.0/16'), type: 'unreachable', via: null, iface: null },
+          ...{ onlink: false, src: null, mtu: null, metric: LAST_RESORT_METRIC },
         } as const,
       ],
     };
@@ -76,7 +77,7 @@ export const desiredState: fc.Arbitrary<DesiredState> = fc
 function route({ id, mtu }: Peer, via: string, iface: string, src: Route['src']): Route {
   const onlink = iface === DEVICE;
   return {
-    ...{ dst: toCidr(`10.5.${id}.0/24`), type: 'unicast', via: toIp(via), iface, onlink },
+    ...{ table: 254, dst: toCidr(`10.5.${id}.0/24`), type: 'unicast', via: toIp(via), iface, onlink },
     ...{ src, mtu, metric: ROUTE_METRIC },
   };
 }
@@ -91,7 +92,8 @@ export const foreignRoutes: fc.Arbitrary<readonly ActualRoute[]> = fc.uniqueArra
     })
     .map(
       ({ third, metric, protocol }): ActualRoute => ({
-        ...{ dst: toCidr(`10.5.${third}.0/24`), type: 'unicast', via: toIp('10.99.1.99'), iface: 'eth0' },
+        ...{ table: 254, dst: toCidr(`10.5.${third}.0/24`), type: 'unicast', via: toIp('10.99.1.99') },
+        iface: 'eth0',
         ...{ onlink: false, src: null, mtu: null, metric, protocol, plain: true },
       }),
     ),

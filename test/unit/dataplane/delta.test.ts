@@ -14,15 +14,16 @@ const device: VxlanDevice = {
   ...{ mac: localMac(Buffer.from(NODE_ID, 'hex')), learning: false, gbp: false },
 };
 const route: Route = {
-  ...{ dst: toCidr('10.5.2.0/24'), type: 'unicast', via: toIp('10.99.1.12'), iface: 'eth0', onlink: false },
-  ...{ src: null, mtu: null, metric: 6473 },
+  ...{ table: 254, dst: toCidr('10.5.2.0/24'), type: 'unicast', via: toIp('10.99.1.12'), iface: 'eth0' },
+  ...{ onlink: false, src: null, mtu: null, metric: 6473 },
 };
 const tunnelRoute: Route = {
   ...route,
   ...{ dst: toCidr('10.5.3.0/24'), via: toIp('10.5.3.0'), iface: 'flannel.1', onlink: true },
 };
 const desired: DesiredState = {
-  vxlan: device,
+  devices: [device],
+  rules: [],
   addresses: [{ iface: 'flannel.1', address: toCidr('10.5.1.0/32') }],
   neighbours: [{ iface: 'flannel.1', ip: toIp('10.5.3.0'), mac: localMac(Uint8Array.of(2, 0, 0, 0, 0, 3)) }],
   fdb: [{ iface: 'flannel.1', mac: localMac(Uint8Array.of(2, 0, 0, 0, 0, 3)), dst: toIp('10.98.0.3') }],
@@ -36,7 +37,7 @@ async function compare(kernel: FakeKernel, wanted: DesiredState = desired): Prom
 
 describe('a device', () => {
   test('that is not there is made', async () => {
-    expect((await compare(new FakeKernel())).device).toMatchObject({ action: 'create', device });
+    expect((await compare(new FakeKernel())).devices[0]).toMatchObject({ action: 'create', device });
   });
 
   test.each([
@@ -47,9 +48,9 @@ describe('a device', () => {
   ])('with another $what is changed in place, and keeps what is on it', async ({ is }) => {
     const kernel = new FakeKernel();
     kernel.addVxlan({ ...device, ...is }, aliasOf(NODE_ID));
-    kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32, 'flannel.1');
+    kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32);
     const found = await compare(kernel);
-    expect(found.device).toMatchObject({ action: 'change', device });
+    expect(found.devices[0]).toMatchObject({ action: 'change', device });
     expect(found.addresses).toEqual({ set: [], extra: [] });
   });
 
@@ -57,37 +58,37 @@ describe('a device', () => {
     const kernel = new FakeKernel();
     kernel.addVxlan(device, aliasOf(NODE_ID));
     kernel.setUp('flannel.1', false);
-    expect((await compare(kernel)).device?.action).toBe('change');
+    expect((await compare(kernel)).devices[0]?.action).toBe('change');
   });
 
   test.each([{ port: 4789 }, { gbp: true }])('of ours with %o is made anew', async (is) => {
     const kernel = new FakeKernel();
     kernel.addVxlan({ ...device, ...is }, aliasOf(NODE_ID));
-    kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32, 'flannel.1');
+    kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32);
     const found = await compare(kernel);
-    expect(found.device).toMatchObject({ action: 'recreate', device });
+    expect(found.devices[0]).toMatchObject({ action: 'recreate', device });
     expect(found.addresses.set).toEqual(desired.addresses);
   });
 
   test('that an earlier identity of this host left is taken over', async () => {
     const kernel = new FakeKernel();
     kernel.addVxlan(device, aliasOf('f'.repeat(32)));
-    expect((await compare(kernel)).device).toMatchObject({ action: 'change', device });
+    expect((await compare(kernel)).devices[0]).toMatchObject({ action: 'change', device });
   });
 
   test('that was made but not yet marked is taken over, by its MAC', async () => {
     const kernel = new FakeKernel();
     kernel.addVxlan(device, null);
-    expect((await compare(kernel)).device).toMatchObject({ action: 'change', device });
+    expect((await compare(kernel)).devices[0]).toMatchObject({ action: 'change', device });
   });
 
   test('of somebody else with our name is a conflict, and nothing on it is touched', async () => {
     const kernel = new FakeKernel();
     kernel.addVxlan({ ...device, mac: localMac(Buffer.alloc(6)) }, null);
-    kernel.addAddress('flannel.1', toIp('10.5.7.0'), 32, 'flannel.1');
+    kernel.addAddress('flannel.1', toIp('10.5.7.0'), 32);
     const found = await compare(kernel);
     expect(found.conflicts).toMatchObject([{ kind: 'device', holder: { name: 'flannel.1' } }]);
-    expect(found.device).toBeNull();
+    expect(found.devices).toEqual([]);
     expect(found.addresses).toEqual({ set: [], extra: [] });
     expect(found.neighbours.set).toEqual([]);
     expect(found.fdb.set).toEqual([]);
@@ -164,7 +165,7 @@ describe('a route', () => {
 describe('an address', () => {
   const onLo: DesiredState = {
     ...desired,
-    vxlan: null,
+    devices: [],
     routes: [],
     neighbours: [],
     fdb: [],
@@ -173,14 +174,14 @@ describe('an address', () => {
 
   test('that is there is kept, whoever made it, and never extra without our label', async () => {
     const kernel = new FakeKernel();
-    kernel.addAddress('lo', toIp('10.5.1.0'), 32, 'lo');
-    kernel.addAddress('lo', toIp('10.5.8.0'), 32, 'lo');
+    kernel.addAddress('lo', toIp('10.5.1.0'), 32);
+    kernel.addAddress('lo', toIp('10.5.8.0'), 32);
     expect((await compare(kernel, onLo)).addresses).toEqual({ set: [], extra: [] });
   });
 
   test('of ours on lo is extra once another is desired', async () => {
     const kernel = new FakeKernel();
-    kernel.addAddress('lo', toIp('10.5.8.0'), 32, 'lo:tsflannel');
+    kernel.addAddress('lo', toIp('10.5.8.0'), 32, true);
     const { set, extra } = (await compare(kernel, onLo)).addresses;
     expect(set).toEqual(onLo.addresses);
     expect(extra).toMatchObject([{ ip: '10.5.8.0' }]);

@@ -1,12 +1,12 @@
 import { describe } from 'vitest';
 import type { ActualRoute } from '../../../src/dataplane/kernel.ts';
-import { toCidr } from '../../../src/net/cidr.ts';
+import { cidrBase, toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import { FakeKernel } from '../../support/fake-kernel.ts';
 import { kernelContract } from '../../support/kernel-contract.ts';
 
-describe('the kernel in memory', () => {
-  kernelContract(async () => {
+describe.each([4, 6] as const)('the kernel in memory, IPv%i', (family) => {
+  kernelContract(family, async () => {
     const kernel = new FakeKernel();
     return {
       kernel,
@@ -16,7 +16,8 @@ describe('the kernel in memory', () => {
       },
       addForeignRoute: async (dst, metric) => {
         const route: ActualRoute = {
-          ...{ dst: toCidr(dst), type: 'unicast', via: toIp('10.99.1.99'), iface: 'eth0', onlink: false },
+          ...{ table: 254, dst: toCidr(dst), type: 'unicast', iface: 'eth0', onlink: false },
+          via: toIp(family === 4 ? '10.99.1.99' : 'fd00:99:1::99'),
           ...{ src: null, mtu: null, metric, protocol: 3, plain: true },
         };
         kernel.routes = [...kernel.routes, route];
@@ -24,8 +25,8 @@ describe('the kernel in memory', () => {
       deleteRoute: async (dst, metric) => {
         kernel.routes = kernel.routes.filter((route) => route.dst !== dst || route.metric !== metric);
       },
-      deleteAddress: async (iface, ip) => {
-        kernel.removeAddress(iface, toIp(ip));
+      deleteAddress: async (iface, address) => {
+        kernel.removeAddress(iface, cidrBase(address));
       },
       close: async () => undefined,
     };

@@ -12,7 +12,7 @@ const network = toCidr('10.5.0.0/16');
 
 function route(dst: string, iface = 'eth0', protocol = 4): ActualRoute {
   return {
-    ...{ dst: toCidr(dst), type: 'unicast', via: toIp('10.99.1.1'), iface, onlink: false },
+    ...{ table: 254, dst: toCidr(dst), type: 'unicast', via: toIp('10.99.1.1'), iface, onlink: false },
     ...{ src: null, mtu: null, metric: 0, protocol, plain: true },
   };
 }
@@ -43,7 +43,7 @@ test.each(['10.5.0.0/16', '10.5.7.0/24', '10.5.7.9/32'])('a route to %s is a con
 });
 
 test('an address in it is a conflict, however wide its own network is', async () => {
-  const { conflict } = await check((kernel) => kernel.addAddress('eth0', toIp('10.5.0.9'), 8, 'eth0'));
+  const { conflict } = await check((kernel) => kernel.addAddress('eth0', toIp('10.5.0.9'), 8));
   expect(conflict?.text).toContain('10.5.0.9/8 on eth0');
 });
 
@@ -58,8 +58,8 @@ test('a wider route that covers it is a warning, the default route is none', asy
 test('Docker’s default bridge and what is ours are none', async () => {
   const mac = localMac(Buffer.alloc(6));
   const found = await check((kernel) => {
-    kernel.addAddress('docker0', toIp('10.5.1.1'), 24, 'docker0');
-    kernel.addAddress('lo', toIp('10.5.1.0'), 32, 'lo:tsflannel');
+    kernel.addAddress('docker0', toIp('10.5.1.1'), 24);
+    kernel.addAddress('lo', toIp('10.5.1.0'), 32, true);
     const device = {
       name: 'flannel.1',
       vni: 1,
@@ -71,7 +71,7 @@ test('Docker’s default bridge and what is ours are none', async () => {
       gbp: false,
     };
     kernel.addVxlan(device, aliasOf(NODE_ID));
-    kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32, 'flannel.1');
+    kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32);
     kernel.routes = [
       ...kernel.routes,
       { ...route('10.5.2.0/24', 'eth0', 139), metric: 6473 },
@@ -82,9 +82,7 @@ test('Docker’s default bridge and what is ours are none', async () => {
 });
 
 test('the device of another flannel is a conflict', async () => {
-  const { conflict } = await check((kernel) =>
-    kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32, 'flannel.1'),
-  );
+  const { conflict } = await check((kernel) => kernel.addAddress('flannel.1', toIp('10.5.1.0'), 32));
   expect(conflict?.text).toContain('flannel.1');
 });
 

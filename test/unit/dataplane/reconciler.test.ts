@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { DesiredState, Route } from '../../../src/dataplane/desired-state.ts';
+import { type DesiredState, NOTHING_DESIRED, type Route } from '../../../src/dataplane/desired-state.ts';
 import type { KernelEvent } from '../../../src/dataplane/kernel.ts';
 import { isOurRoute } from '../../../src/dataplane/ownership.ts';
 import { Reconciler } from '../../../src/dataplane/reconciler.ts';
@@ -9,16 +9,14 @@ import { localMac } from '../../../src/net/mac.ts';
 import { FakeKernel } from '../../support/fake-kernel.ts';
 import { NODE_ID } from './arbitraries.ts';
 
-const nothing: DesiredState = { vxlan: null, addresses: [], routes: [], neighbours: [], fdb: [] };
-
 function direct(third: number, via = `10.99.1.${third}`): Route {
   return {
-    ...{ dst: toCidr(`10.5.${third}.0/24`), type: 'unicast', via: toIp(via), iface: 'eth0', onlink: false },
-    ...{ src: null, mtu: null, metric: 6473 },
+    ...{ table: 254, dst: toCidr(`10.5.${third}.0/24`), type: 'unicast', via: toIp(via), iface: 'eth0' },
+    ...{ onlink: false, src: null, mtu: null, metric: 6473 },
   };
 }
 
-const desired: DesiredState = { ...nothing, routes: [direct(12), direct(13)] };
+const desired: DesiredState = { ...NOTHING_DESIRED, routes: [direct(12), direct(13)] };
 
 function routeEvent(dst: string, protocol = 139): KernelEvent {
   return { kind: 'route', table: 254, protocol, dst: toCidr(dst) };
@@ -81,7 +79,8 @@ describe('once it knows', () => {
   });
 
   test('many states at once cost one pass, for the last of them', async () => {
-    for (let third = 20; third < 60; third++) reconciler.setDesired({ ...nothing, routes: [direct(third)] });
+    for (let third = 20; third < 60; third++)
+      reconciler.setDesired({ ...NOTHING_DESIRED, routes: [direct(third)] });
     await vi.advanceTimersByTimeAsync(10);
     expect(ours()).toEqual(['10.5.59.0/24']);
     expect(kernel.reads).toBe(1);
@@ -122,7 +121,7 @@ describe('once it knows', () => {
   test('events that do not concern it cost nothing', async () => {
     await settled();
     kernel.emit({ kind: 'neighbour', iface: 'eth0' });
-    kernel.emit({ kind: 'rule' });
+    kernel.emit({ kind: 'rule', protocol: 3 });
     kernel.emit(routeEvent('192.0.2.0/24', 4));
     kernel.emit({ ...routeEvent('10.5.12.0/24', 4), table: 100 } as KernelEvent);
     await vi.advanceTimersByTimeAsync(1_000);
@@ -152,7 +151,7 @@ describe('once it knows', () => {
 
 describe('when the kernel refuses', () => {
   test('one operation, the others go on, it is reported, and tried again with growing pauses', async () => {
-    await settled({ ...nothing, routes: [direct(12), direct(14, '192.0.2.7'), direct(13)] });
+    await settled({ ...NOTHING_DESIRED, routes: [direct(12), direct(14, '192.0.2.7'), direct(13)] });
     expect(ours()).toEqual(['10.5.12.0/24', '10.5.13.0/24']);
     expect(reconciler.stats).toMatchObject({ desired: 3, installed: 2 });
     expect(reconciler.stats.problems).toMatchObject([
@@ -165,7 +164,7 @@ describe('when the kernel refuses', () => {
     expect(kernel.applied.every((op) => op.kind === 'route-set' && op.route.dst === '10.5.14.0/24')).toBe(
       true,
     );
-    kernel.addAddress('eth0', toIp('192.0.2.1'), 24, 'eth0');
+    kernel.addAddress('eth0', toIp('192.0.2.1'), 24);
     kernel.emit({ kind: 'address', iface: 'eth0' });
     await vi.advanceTimersByTimeAsync(5);
     expect(reconciler.stats).toMatchObject({ installed: 3, problems: [], repaired: 0 });
@@ -173,7 +172,7 @@ describe('when the kernel refuses', () => {
 
   test('a thousand operations, that is one problem', async () => {
     const routes = Array.from({ length: 200 }, (_, third) => direct(third, '192.0.2.7'));
-    await settled({ ...nothing, routes });
+    await settled({ ...NOTHING_DESIRED, routes });
     expect(reconciler.stats.problems).toHaveLength(1);
     expect(reconciler.stats.problems[0]?.text).toContain('and 199 more');
   });
@@ -197,7 +196,7 @@ describe('what is not ours', () => {
     const before = kernel.links;
     await settled({
       ...desired,
-      vxlan: { ...device, mac: localMac(Buffer.from(NODE_ID, 'hex')), learning: false, gbp: false },
+      devices: [{ ...device, mac: localMac(Buffer.from(NODE_ID, 'hex')), learning: false, gbp: false }],
     });
     expect(kernel.links).toBe(before);
     expect(reconciler.stats.problems).toMatchObject([{ code: 'device-conflict' }]);

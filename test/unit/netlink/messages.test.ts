@@ -62,24 +62,18 @@ describe('what we write, read back', () => {
 
   test('an address with its label', () => {
     const address = { iface: 'lo', address: toCidr('10.5.1.0/32') };
-    expect(decodeAddress(first({ kind: 'address-add', address, label: 'lo:tsflannel' }))).toMatchObject({
+    expect(decodeAddress(first({ kind: 'address-add', address, marked: true }))).toMatchObject({
       ...{ index: 7, ip: '10.5.1.0', prefixLength: 32, label: 'lo:tsflannel', scope: 'global' },
     });
   });
 
   test('a route with everything', () => {
     const route: Route = {
-      ...{
-        dst: toCidr('10.5.2.0/24'),
-        type: 'unicast',
-        via: toIp('10.5.2.0'),
-        iface: 'flannel.1',
-        onlink: true,
-      },
-      ...{ src: toIp('10.5.1.0'), mtu: 1400, metric: 6473 },
+      ...{ table: 254, dst: toCidr('10.5.2.0/24'), type: 'unicast', via: toIp('10.5.2.0') },
+      ...{ iface: 'flannel.1', onlink: true, src: toIp('10.5.1.0'), mtu: 1400, metric: 6473 },
     };
     expect(decodeRoute(first({ kind: 'route-set', route }))).toEqual({
-      ...{ table: 254, protocol: 139, type: 1, flags: 4, dst: '10.5.2.0/24', gateway: '10.5.2.0' },
+      ...{ family: 4, table: 254, protocol: 139, type: 1, flags: 4, dst: '10.5.2.0/24', gateway: '10.5.2.0' },
       ...{ index: 7, src: '10.5.1.0', metric: 6473, mtu: 1400, plain: true },
     });
   });
@@ -119,20 +113,14 @@ describe('what is not as we know it', () => {
 
   test('a route that was cut anywhere gives no wrong destination', () => {
     const route: Route = {
-      ...{
-        dst: toCidr('10.5.2.0/24'),
-        type: 'unicast',
-        via: toIp('10.5.2.0'),
-        iface: 'flannel.1',
-        onlink: true,
-      },
-      ...{ src: toIp('10.5.1.0'), mtu: 1400, metric: 6473 },
+      ...{ table: 254, dst: toCidr('10.5.2.0/24'), type: 'unicast', via: toIp('10.5.2.0') },
+      ...{ iface: 'flannel.1', onlink: true, src: toIp('10.5.1.0'), mtu: 1400, metric: 6473 },
     };
     const whole = first({ kind: 'route-set', route });
-    // Behind the header and its first attribute, the destination, the rest may be missing.
-    for (let length = 13; length < 20; length++)
+    // Behind the header and its first attributes, table and destination, the rest may be missing.
+    for (let length = 21; length < 28; length++)
       expect(() => decodeRoute(whole.subarray(0, length))).toThrow();
-    expect(decodeRoute(whole.subarray(0, 20))?.dst).toBe('10.5.2.0/24');
+    expect(decodeRoute(whole.subarray(0, 28))?.dst).toBe('10.5.2.0/24');
   });
 
   test('a link with an attribute of ours in another length is refused, one we do not read is passed over', () => {

@@ -16,7 +16,7 @@ function link(name: string, index: number, more: Partial<Link> = {}): Link {
 
 function address(iface: string, ip: string, more: Partial<LinkAddress> = {}): LinkAddress {
   return {
-    ...{ iface, ip: toIp(ip), prefixLength: 24, label: iface, scope: 'global' },
+    ...{ iface, ip: toIp(ip), prefixLength: 24, label: iface, metric: 0, scope: 'global' },
     ...{ permanent: true, deprecated: false, temporary: false },
     ...more,
   };

@@ -53,7 +53,14 @@ describe('proofs', () => {
 
   function addRoute(dst: string): void {
     const route: ActualRoute = {
-      ...{ dst: toCidr(dst), type: 'unicast', via: toIp('10.99.1.1'), iface: 'eth0', onlink: false },
+      ...{
+        table: 254,
+        dst: toCidr(dst),
+        type: 'unicast',
+        via: toIp('10.99.1.1'),
+        iface: 'eth0',
+        onlink: false,
+      },
       ...{ src: null, mtu: null, metric: 0, protocol: 4, plain: true },
     };
     kernel.routes = [...kernel.routes, route];
@@ -131,7 +138,7 @@ describe('proofs', () => {
 test('facts for the choice of an interface: lookups that are asked for, and the best default route', async () => {
   const kernel = new FakeKernel();
   const base = { type: 'unicast', onlink: false, src: null, mtu: null, protocol: 3, plain: true } as const;
-  const route = { ...base, dst: toCidr('0.0.0.0/0'), via: toIp('10.99.1.1') };
+  const route = { ...base, table: 254, dst: toCidr('0.0.0.0/0'), via: toIp('10.99.1.1') };
   kernel.routes = [
     ...kernel.routes,
     { ...route, iface: 'wlan0', metric: 600 },
