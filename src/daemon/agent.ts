@@ -3,6 +3,8 @@
  * so that it is right before anybody was asked anything; the replica feeds it when it knows more. Whoever starts an
  * agent has the directory lock and hands over what it has opened; from then on the agent closes it.
  */
+import { tunnelled } from '../backend/backend.ts';
+import { vtepMac, vxlanDeviceName } from '../backend/vxlan.ts';
 import { CaKeyKeeper } from '../cluster/ca-key-keeper.ts';
 import type { Membership } from '../cluster/cluster-file.ts';
 import { EpochWatch } from '../cluster/epoch-watch.ts';
@@ -14,6 +16,8 @@ import type { AgentOptions } from '../config/agent-options.ts';
 import { serveControl } from '../control/server.ts';
 import { EXIT, type ExitCode, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Firewall } from '../firewall/firewall.ts';
+import type { Wanted } from '../host/surroundings.ts';
+import { SurroundingsWatch } from '../host/watch.ts';
 import type { NetlinkKernel } from '../netlink/kernel.ts';
 import { serveHealth } from '../observe/health-server.ts';
 import type { Log } from '../observe/log.ts';
@@ -57,6 +61,7 @@ export class Agent {
   readonly #parts: AgentParts;
   readonly #stack = new AsyncStack();
   readonly #dataPlane: DataPlane;
+  readonly #surroundings: SurroundingsWatch;
   /** Null while the host has not come back. */
   #replica: Replica | null;
   #membership: Membership;
@@ -107,6 +112,7 @@ export class Agent {
       log,
       onChange: () => this.#checkReady(),
     });
+    this.#surroundings = new SurroundingsWatch({ wanted: () => this.#wantedOfHost(), log });
   }
 
   get sources(): FactSources {
@@ -125,6 +131,7 @@ export class Agent {
         ...(damage === null ? [] : [damage]),
         ...(refusal === null ? [] : [{ ...refusal, severity: 'error' } as const]),
         ...(newerEpoch === null ? [] : [newerEpoch]),
+        ...this.#surroundings.problems,
       ],
     };
   }
@@ -146,6 +153,7 @@ export class Agent {
     this.#stack.push(async () => kernel.close());
     this.#stack.push(async () => watcher[Symbol.dispose]());
     this.#stack.push(() => this.#dataPlane.close());
+    this.#stack.push(() => this.#surroundings.close());
     this.#stack.push(async () => this.#replica?.close());
     if (replica instanceof Comeback) this.#stack.push(() => replica.close());
     const control = await serveControl(runDir, this.#api(), log);
@@ -239,7 +247,21 @@ export class Agent {
   }
 
   #checkReady(): void {
-    if (this.#dataPlane.ready) this.#markReady();
+    if (!this.#dataPlane.ready) return;
+    this.#markReady();
+    this.#surroundings.start();
+  }
+
+  #wantedOfHost(): Wanted | null {
+    const { host, snapshot } = this.#dataPlane;
+    if (host === null || snapshot === null || snapshot.own === null) return null;
+    const { Backend: backend, EnableIPv6: ipv6 } = snapshot.config;
+    if (backend.Type === 'alloc') return null;
+    const devices = tunnelled(backend)
+      ? [{ name: vxlanDeviceName(backend.VNI), mac: vtepMac(this.#parts.nodeId) }]
+      : [];
+    const vxlanPort = tunnelled(backend) ? backend.Port : null;
+    return { iface: host.iface, devices, port: this.#parts.options.port, vxlanPort, ipv6 };
   }
 }
 
