@@ -13,7 +13,8 @@ import { type Kernel, KernelError } from '../dataplane/kernel.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { type ListedRoute, routeList } from '../dataplane/route-list.ts';
 import { TsflannelError } from '../errors.ts';
-import type { Firewall, FirewallConfig } from '../firewall/firewall.ts';
+import type { Firewall, FirewallConfig, PeerSource } from '../firewall/firewall.ts';
+import { cidrBase } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
@@ -208,24 +209,38 @@ export class DataPlane implements AsyncDisposable {
   }
 
   #firewallConfig(
-    { config, memberIps }: LeaseSnapshot<NetworkConfig>,
+    { config, memberIps, peers }: LeaseSnapshot<NetworkConfig>,
     own: Lease,
     host: HostFacts,
   ): FirewallConfig {
     const { agent } = this.#options;
     const backend = config.Backend;
+    const vxlan = tunnelled(backend)
+      ? { device: vxlanDeviceName(backend.VNI), vni: backend.VNI, port: backend.Port }
+      : null;
+    const { subnet } = own;
+    const family = { network: config.Network ?? subnet, subnet, base: cidrBase(subnet), memberIps, vxlan };
     return {
-      network: config.Network ?? own.subnet,
-      subnet: own.subnet,
+      families: [family],
       iface: host.iface,
-      memberIps,
-      vxlan: tunnelled(backend)
-        ? { device: vxlanDeviceName(backend.VNI), vni: backend.VNI, port: backend.Port }
-        : null,
+      peers: peers.flatMap((peer) => this.#sources(peer, host, vxlan?.device ?? null)),
+      clamps: [],
+      probes: null,
+      engine: null,
       ipMasq: agent.ipMasq,
       randomFully: !agent.ipMasqFullyRandomDisable,
       forwardRules: agent.iptablesForwardRules,
     };
+  }
+
+  /** Every way that the packets of a peer may come, the one in use and the others: it may choose another first. */
+  #sources({ nodeId, subnet, attributes }: Lease, host: HostFacts, device: string | null): PeerSource[] {
+    const direct = this.#paths.get(nodeId)?.directPossible === true;
+    const mac = attributes.backendData?.VtepMAC;
+    return [
+      ...(direct ? [{ subnet, iface: host.iface, mac: null }] : []),
+      ...(device !== null && mac !== undefined ? [{ subnet, iface: device, mac }] : []),
+    ];
   }
 
   async #writeSubnetFile(

@@ -1,18 +1,63 @@
 /** What the firewall should do for us, whole, and the interface the daemon drives it by. */
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
+import type { Mac } from '../net/mac.ts';
 
-export interface FirewallConfig {
+/** The container network in one address family. */
+export interface FirewallFamily {
   /** The whole container network. */
   readonly network: Cidr;
   /** Own lease. */
   readonly subnet: Cidr;
-  /** External interface. */
-  readonly iface: string;
-  /** Public addresses of all members. */
+  /** The address in the lease that this host answers probes at. */
+  readonly base: Ip;
+  /** Public addresses of all members; those of another family are passed over. */
   readonly memberIps: readonly Ip[];
   /** Null where there is no vxlan device. */
   readonly vxlan: { readonly device: string; readonly vni: number; readonly port: number } | null;
+}
+
+/** One way that packets of a peer's subnet may come. A peer has an entry for each of its candidate paths. */
+export interface PeerSource {
+  readonly subnet: Cidr;
+  readonly iface: string;
+  /** Null where it is not known, or where the interface has none: any. */
+  readonly mac: Mac | null;
+}
+
+/** A peer's subnet that takes less than our containers send. */
+export interface Clamp {
+  readonly subnet: Cidr;
+  /** What fits the path, with IP header. */
+  readonly mtu: number;
+}
+
+/** Marks for the answers to probes, so that they leave by the path that the probe came by. */
+export interface ProbeMarks {
+  readonly directMark: number;
+  readonly vxlanMark: number;
+  /** The bits of a mark that are ours to set. */
+  readonly mask: number;
+}
+
+/** What the container engine says of itself. */
+export interface FirewallEngine {
+  /** `28.2.1`. */
+  readonly version: string;
+  readonly firewallBackend: 'iptables' | 'nftables';
+}
+
+export interface FirewallConfig {
+  /** One for IPv4, one for IPv6, or both. */
+  readonly families: readonly FirewallFamily[];
+  /** External interface. */
+  readonly iface: string;
+  readonly peers: readonly PeerSource[];
+  readonly clamps: readonly Clamp[];
+  /** Null where nobody probes. */
+  readonly probes: ProbeMarks | null;
+  /** Null when no engine answers. */
+  readonly engine: FirewallEngine | null;
   /** `--ip-masq`. */
   readonly ipMasq: boolean;
   /** Not `--ip-masq-fully-random-disable`. */

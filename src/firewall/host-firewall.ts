@@ -4,6 +4,7 @@
  * kernel at each call and remembers nothing that it could read there; what was found before us is in a file. An
  * unchanged host costs two short processes and a handful of reads. Calls are served one after the other.
  */
+import { cidrFamily } from '../net/cidr.ts';
 import { type Exec, exec } from './exec.ts';
 import { engineWasHere, type FilterFound } from './filter-table.ts';
 import type { Firewall, FirewallConfig } from './firewall.ts';
@@ -62,11 +63,13 @@ export class HostFirewall implements Firewall {
     const { sysctls, filter: found } = await this.#found();
     const forwarding = await forwardingChange(this.#sysctls);
     const guard = forwarding.length > 0 || FORWARDING in sysctls;
-    const rules = config.forwardRules ? forwardChainRules(config) : null;
+    const family = config.families.find(({ network }) => cidrFamily(network) === 4);
+    if (family === undefined) return false;
+    const rules = config.forwardRules ? forwardChainRules(family) : null;
     const keep = (filter: FilterFound): Promise<void> => this.#keep({ sysctls, filter });
-    const nft = await this.#nftables.apply(nftRuleset(config, guard));
+    const nft = await this.#nftables.apply(nftRuleset(config, family, guard));
     const iptables = await this.#iptables.apply({ rules, dropPolicy: guard }, { found, keep });
-    const device = config.vxlan === null ? [] : [config.vxlan.device];
+    const device = family.vxlan === null ? [] : [family.vxlan.device];
     const changes = [...forwarding, ...(await reversePathChanges(this.#sysctls, [config.iface, ...device]))];
     await this.#set(changes);
     return nft || iptables || changes.length > 0;

@@ -5,7 +5,7 @@
  */
 import { cidrBase, cidrFamily } from '../net/cidr.ts';
 import { compareIp, type Ip, ipFamily } from '../net/ip.ts';
-import type { FirewallConfig } from './firewall.ts';
+import type { FirewallConfig, FirewallFamily } from './firewall.ts';
 
 /** The nftables table, of family ip. All of it is ours. */
 export const NFT_TABLE = 'tsflannel';
@@ -18,18 +18,18 @@ const FILTER_PRIORITY = 'filter - 10';
 const NAT_PRIORITY = 'srcnat - 1';
 
 /** The whole table. `guard`: we turned forwarding on, so we keep outsiders from the lease. */
-export function nftRuleset(config: FirewallConfig, guard: boolean): string {
+export function nftRuleset(config: FirewallConfig, family: FirewallFamily, guard: boolean): string {
   const chains = [
-    memberSet(config),
-    ...(config.vxlan === null ? [] : [inputChain(config.vxlan)]),
-    ...(guard ? [forwardChain(config)] : []),
-    postroutingChain(config),
+    memberSet(family),
+    ...(family.vxlan === null ? [] : [inputChain(family.vxlan)]),
+    ...(guard ? [forwardChain(family)] : []),
+    postroutingChain(config, family),
   ];
   return `table ip ${NFT_TABLE} {\n${chains.join('\n')}}\n`;
 }
 
-function memberSet(config: FirewallConfig): string {
-  const members = sortedMembers(config);
+function memberSet(family: FirewallFamily): string {
+  const members = sortedMembers(family);
   // nft prints an empty set without the line.
   const elements = members.length === 0 ? [] : [`elements = { ${members.join(', ')} }`];
   return block('set members', ['type ipv4_addr', ...elements]);
@@ -43,13 +43,16 @@ function inputChain({ vni, port }: { readonly vni: number; readonly port: number
 }
 
 /** Published ports are not addressed to the lease but to the host: their original destination is another. */
-function forwardChain({ network, subnet }: FirewallConfig): string {
+function forwardChain({ network, subnet }: FirewallFamily): string {
   return baseChain('forward', 'filter', 'forward', FILTER_PRIORITY, [
     `ct state new ct original ip daddr ${subnet} ip saddr != ${network} ip saddr != @members drop`,
   ]);
 }
 
-function postroutingChain({ network, subnet, ipMasq, randomFully }: FirewallConfig): string {
+function postroutingChain(
+  { ipMasq, randomFully }: FirewallConfig,
+  { network, subnet }: FirewallFamily,
+): string {
   const random = randomFully ? ' fully-random' : '';
   const masquerade = [
     // A program of the host that is bound to another address of it. The routes give the others this source anyway.
@@ -85,19 +88,19 @@ function block(head: string, lines: readonly string[]): string {
  * network. Where no engine accepts them, the third rule lets the answers to them through, and the fourth what comes back to
  * our containers: the ICMP errors of a hop, which come from a member's address, too.
  */
-export function forwardChainRules(config: FirewallConfig): readonly string[] {
-  const { network, subnet } = config;
+export function forwardChainRules(family: FirewallFamily): readonly string[] {
+  const { network, subnet } = family;
   return [
     `-s ${network} -d ${subnet} -j ACCEPT`,
     `-s ${subnet} -d ${network} -j ACCEPT`,
     `-m conntrack --ctstate RELATED,ESTABLISHED --ctorigdst ${subnet} -j ACCEPT`,
     `-d ${subnet} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
     '-m conntrack ! --ctstate NEW -j RETURN',
-    ...sortedMembers(config).map((ip) => `-s ${ip}/32 -d ${subnet} -j ACCEPT`),
+    ...sortedMembers(family).map((ip) => `-s ${ip}/32 -d ${subnet} -j ACCEPT`),
   ].map((rule) => `-A ${FORWARD_CHAIN} ${rule}`);
 }
 
-function sortedMembers({ memberIps, network }: FirewallConfig): readonly Ip[] {
+function sortedMembers({ memberIps, network }: FirewallFamily): readonly Ip[] {
   const family = cidrFamily(network);
   return [...new Set(memberIps)].filter((ip) => ipFamily(ip) === family).sort(compareIp);
 }

@@ -251,7 +251,10 @@ describe.each(['nft', 'legacy'] as const)('rules of others, with iptables-%s', (
     const host = await busyHost();
     await expectUntouched(host);
     expect(await host.sysctl('net.ipv4.ip_forward')).toBe('0');
-    await expectUntouched(host, { ipMasq: true, vxlan: null });
+    await expectUntouched(host, {
+      ipMasq: true,
+      families: CONFIG_A.families.map((family) => ({ ...family, vxlan: null })),
+    });
     await expectUntouched(host, { forwardRules: false });
   });
 

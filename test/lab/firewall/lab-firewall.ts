@@ -4,7 +4,7 @@ import { exec } from '../../../src/firewall/exec.ts';
 import type { FirewallConfig } from '../../../src/firewall/firewall.ts';
 import { HostFirewall } from '../../../src/firewall/host-firewall.ts';
 import type { Sysctls } from '../../../src/firewall/sysctl.ts';
-import { toCidr } from '../../../src/net/cidr.ts';
+import { cidrBase, toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import type { Host } from '../lab.ts';
 import type { Namespace } from '../namespace.ts';
@@ -53,11 +53,20 @@ export function labConfig(
   more: Partial<FirewallConfig> = {},
 ): FirewallConfig {
   return {
-    network: toCidr('10.5.0.0/16'),
-    subnet: toCidr(subnet),
+    families: [
+      {
+        network: toCidr('10.5.0.0/16'),
+        subnet: toCidr(subnet),
+        base: cidrBase(toCidr(subnet)),
+        memberIps: members.map(toIp),
+        vxlan: { device: 'flannel.1', vni: 1, port: 8472 },
+      },
+    ],
     iface: 'eth0',
-    memberIps: members.map(toIp),
-    vxlan: { device: 'flannel.1', vni: 1, port: 8472 },
+    peers: [],
+    clamps: [],
+    probes: null,
+    engine: null,
     ipMasq: false,
     randomFully: true,
     forwardRules: true,

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { TsflannelError } from '../../../src/errors.ts';
 import { HostFirewall } from '../../../src/firewall/host-firewall.ts';
 import { toIp } from '../../../src/net/ip.ts';
-import { firewallConfig } from './config.ts';
+import { firewallConfig, firewallFamily } from './config.ts';
 import { FakeHost } from './fake-host.ts';
 
 const FORWARDING = 'net/ipv4/ip_forward';
@@ -60,7 +60,7 @@ describe('apply', () => {
     host.nft = host.nft?.replace('192.0.2.13', '203.0.113.1') ?? null;
     expect(await firewall.apply(firewallConfig())).toBe(true);
     expect(host.nft).toContain('192.0.2.13');
-    const more = firewallConfig({ memberIps: [toIp('192.0.2.14')] });
+    const more = firewallConfig({ families: [firewallFamily({ memberIps: [toIp('192.0.2.14')] })] });
     expect(await firewall.apply(more)).toBe(true);
     expect(await firewall.apply(more)).toBe(false);
   });

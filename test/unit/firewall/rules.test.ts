@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { forwardChainRules, nftRuleset } from '../../../src/firewall/rules.ts';
-import { toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
-import { firewallConfig } from './config.ts';
+import { firewallConfig, firewallFamily } from './config.ts';
 
 describe('the nftables table', () => {
   test('with everything on', () => {
-    expect(nftRuleset(firewallConfig({ ipMasq: true }), true)).toMatchInlineSnapshot(`
+    expect(nftRuleset(firewallConfig({ ipMasq: true }), firewallFamily(), true)).toMatchInlineSnapshot(`
       "table ip tsflannel {
       	set members {
       		type ipv4_addr
@@ -36,7 +35,7 @@ describe('the nftables table', () => {
   });
 
   test('of a host that was a router before us, without vxlan and masquerade', () => {
-    expect(nftRuleset(firewallConfig({ vxlan: null }), false)).toMatchInlineSnapshot(`
+    expect(nftRuleset(firewallConfig(), firewallFamily({ vxlan: null }), false)).toMatchInlineSnapshot(`
       "table ip tsflannel {
       	set members {
       		type ipv4_addr
@@ -54,17 +53,16 @@ describe('the nftables table', () => {
   });
 
   test('with another VNI and port, and masquerade that keeps ports where it can', () => {
-    const config = firewallConfig({
-      vxlan: { device: 'flannel.4660', vni: 4660, port: 4789 },
-      ipMasq: true,
-      randomFully: false,
-    });
-    expect(nftRuleset(config, false)).toContain('udp dport 4789 @th,96,24 0x1234 ip saddr != @members drop');
-    expect(nftRuleset(config, false)).not.toContain('fully-random');
+    const config = firewallConfig({ ipMasq: true, randomFully: false });
+    const family = firewallFamily({ vxlan: { device: 'flannel.4660', vni: 4660, port: 4789 } });
+    expect(nftRuleset(config, family, false)).toContain(
+      'udp dport 4789 @th,96,24 0x1234 ip saddr != @members drop',
+    );
+    expect(nftRuleset(config, family, false)).not.toContain('fully-random');
   });
 
   test('without members, as nft prints an empty set', () => {
-    expect(nftRuleset(firewallConfig({ memberIps: [] }), false)).toContain(
+    expect(nftRuleset(firewallConfig(), firewallFamily({ memberIps: [] }), false)).toContain(
       '\tset members {\n\t\ttype ipv4_addr\n\t}\n',
     );
   });
@@ -72,7 +70,7 @@ describe('the nftables table', () => {
 
 describe('the iptables chain', () => {
   test('accepts the network, answers, and new connections of members', () => {
-    expect(forwardChainRules(firewallConfig())).toMatchInlineSnapshot(`
+    expect(forwardChainRules(firewallFamily())).toMatchInlineSnapshot(`
       [
         "-A TSFLANNEL-FORWARD -s 10.5.0.0/16 -d 10.5.1.0/24 -j ACCEPT",
         "-A TSFLANNEL-FORWARD -s 10.5.1.0/24 -d 10.5.0.0/16 -j ACCEPT",
@@ -88,10 +86,11 @@ describe('the iptables chain', () => {
 });
 
 test('order and repetition of the members change nothing, and those of another family are left out', () => {
-  const messy = firewallConfig({
-    network: toCidr('10.5.0.0/16'),
+  const messy = firewallFamily({
     memberIps: ['192.0.2.13', '2001:db8::1', '192.0.2.11', '192.0.2.12', '192.0.2.11'].map(toIp),
   });
-  expect(nftRuleset(messy, true)).toBe(nftRuleset(firewallConfig(), true));
-  expect(forwardChainRules(messy)).toEqual(forwardChainRules(firewallConfig()));
+  expect(nftRuleset(firewallConfig(), messy, true)).toBe(
+    nftRuleset(firewallConfig(), firewallFamily(), true),
+  );
+  expect(forwardChainRules(messy)).toEqual(forwardChainRules(firewallFamily()));
 });
