@@ -14,7 +14,7 @@ import { LAST_RESORT_METRIC, MAIN_TABLE } from '../dataplane/ownership.ts';
 import { type Cidr, cidrBase, hostCidr } from '../net/cidr.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { ChosenPath } from '../path/selection.ts';
-import type { Lease, LeaseSnapshot, NodeId } from '../subnet/lease.ts';
+import { type LeaseSnapshot, leaseSide, type NodeId } from '../subnet/lease.ts';
 import { directRoute } from './host-gw.ts';
 import { outerMtu, VXLAN_OVERHEAD_BYTES, vxlanDevice, vxlanPeer } from './vxlan.ts';
 
@@ -27,12 +27,12 @@ export function desired(
   const { own, peers, config } = snapshot;
   const { Backend: backend } = config;
   // Without a subnet there is nothing to send from; alloc wants the lease and nothing in the kernel.
-  if (own === null || backend.Type === 'alloc') return NOTHING_DESIRED;
+  if (own === null || own.subnet === null || backend.Type === 'alloc') return NOTHING_DESIRED;
   const device = tunnelled(backend) ? vxlanDevice(backend, own.nodeId, host) : null;
   const src = cidrBase(own.subnet);
   const state = {
     devices: device === null ? [] : [device],
-    addresses: [baseAddress(own, device)],
+    addresses: [baseAddress(own.subnet, device)],
     routes: [] as Route[],
     rules: [],
     neighbours: [] as DesiredState['neighbours'][number][],
@@ -40,9 +40,12 @@ export function desired(
   };
   for (const peer of peers) {
     const path = paths.get(peer.nodeId);
-    if (path?.kind === 'direct') state.routes.push(directRoute(host, peer));
+    const side = leaseSide(peer, 4);
+    if (side === null) continue;
+    const { linkMtu } = peer.attributes;
+    if (path?.kind === 'direct') state.routes.push(directRoute(host, side, linkMtu));
     if (path?.kind !== 'vxlan' || device === null) continue;
-    const tunnel = vxlanPeer(device, peer, src);
+    const tunnel = vxlanPeer(device, side, linkMtu, src);
     state.routes.push(...tunnel.routes);
     state.neighbours.push(...tunnel.neighbours);
     // A host that moves holds two leases for a while, behind one device.
@@ -63,8 +66,8 @@ export function tunnelled(backend: BackendConfig): backend is HostGwBackend | Vx
 }
 
 /** What the host itself speaks to remote containers from, and what answers for it. */
-function baseAddress(own: Lease, device: VxlanDevice | null): InterfaceAddress {
-  return { iface: device?.name ?? 'lo', address: hostCidr(cidrBase(own.subnet)) };
+function baseAddress(own: Cidr, device: VxlanDevice | null): InterfaceAddress {
+  return { iface: device?.name ?? 'lo', address: hostCidr(cidrBase(own)) };
 }
 
 /** Packets for subnets that nobody holds must not leave by the default gateway. */

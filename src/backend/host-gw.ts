@@ -2,13 +2,12 @@
 import type { Route } from '../dataplane/desired-state.ts';
 import { MAIN_TABLE, ROUTE_METRIC } from '../dataplane/ownership.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
-import type { Lease } from '../subnet/lease.ts';
+import type { LeaseSide } from '../subnet/lease.ts';
 
-export function directRoute(host: HostFacts, peer: Lease): Route {
-  const { publicIp, linkMtu } = peer.attributes;
+export function directRoute(host: HostFacts, { subnet, publicIp }: LeaseSide, linkMtu: number): Route {
   return {
     table: MAIN_TABLE,
-    dst: peer.subnet,
+    dst: subnet,
     type: 'unicast',
     via: publicIp,
     iface: host.iface,

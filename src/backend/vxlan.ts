@@ -9,7 +9,7 @@ import { cidrBase } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { localMac, type Mac } from '../net/mac.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
-import type { Lease, NodeId } from '../subnet/lease.ts';
+import type { LeaseSide, NodeId } from '../subnet/lease.ts';
 
 /** Outer IPv4 20, UDP 8, vxlan 8, inner Ethernet 14. */
 export const VXLAN_OVERHEAD_BYTES = 50;
@@ -28,12 +28,13 @@ export function outerMtu(backend: HostGwBackend | VxlanBackend, linkMtu: number)
   return backend.MTU === 0 ? linkMtu : backend.MTU;
 }
 
-/** No lower device: it survives the NIC. */
+/** No lower device: it survives the NIC. Null without an address to send from. */
 export function vxlanDevice(
   backend: HostGwBackend | VxlanBackend,
   nodeId: NodeId,
   host: HostFacts,
-): VxlanDevice {
+): VxlanDevice | null {
+  if (host.address === null) return null;
   return {
     name: vxlanDeviceName(backend.VNI),
     vni: backend.VNI,
@@ -49,16 +50,16 @@ export function vxlanDevice(
 /** Empty for a peer that publishes no device. */
 export function vxlanPeer(
   device: VxlanDevice,
-  peer: Lease,
+  { subnet, publicIp, vxlan }: LeaseSide,
+  linkMtu: number,
   src: Ip,
 ): Pick<DesiredState, 'routes' | 'neighbours' | 'fdb'> {
-  const { backendData, linkMtu, publicIp } = peer.attributes;
-  if (backendData === null) return { routes: [], neighbours: [], fdb: [] };
-  const base = cidrBase(peer.subnet);
+  if (vxlan === null) return { routes: [], neighbours: [], fdb: [] };
+  const base = cidrBase(subnet);
   const mtu = Math.min(device.mtu, linkMtu - VXLAN_OVERHEAD_BYTES);
   const route: Route = {
     table: MAIN_TABLE,
-    dst: peer.subnet,
+    dst: subnet,
     type: 'unicast',
     via: base,
     iface: device.name,
@@ -69,7 +70,7 @@ export function vxlanPeer(
   };
   return {
     routes: [route],
-    neighbours: [{ iface: device.name, ip: base, mac: backendData.VtepMAC }],
-    fdb: [{ iface: device.name, mac: backendData.VtepMAC, dst: publicIp }],
+    neighbours: [{ iface: device.name, ip: base, mac: vxlan.VtepMAC }],
+    fdb: [{ iface: device.name, mac: vxlan.VtepMAC, dst: publicIp }],
   };
 }

@@ -1,13 +1,13 @@
 /** Members and leases of a state, as the offline commands show them to people. Pure. */
 import type { LeaseOverview, MemberOverview } from '../subnet/overview.ts';
-import { shortId, table } from './table.ts';
+import { both, shortId, table } from './table.ts';
 
 export function overviewText(members: readonly MemberOverview[], leases: readonly LeaseOverview[]): string {
   const memberRows = members.map(({ id, name, publicIp, role }) => [shortId(id), name, publicIp, role]);
-  const leaseRows = leases.map(({ subnet, nodeName, publicIp, state }) => [
-    subnet,
+  const leaseRows = leases.map(({ subnet, ipv6Subnet, nodeName, publicIp, publicIpv6, state }) => [
+    both(subnet, ipv6Subnet),
     nodeName,
-    publicIp,
+    both(publicIp, publicIpv6),
     state,
   ]);
   return [

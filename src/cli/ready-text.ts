@@ -2,7 +2,7 @@
 import type { BackendConfig, NetworkConfig } from '../config/network-config.ts';
 import type { InitReady, Ready } from './launcher.ts';
 import type { Report } from './output.ts';
-import { orDash, pairs, shortId } from './table.ts';
+import { both, orDash, pairs, shortId } from './table.ts';
 
 export function initReport(ready: InitReady): Report {
   const { clusterId, token, joinCommand, node, lease } = ready;
@@ -21,10 +21,13 @@ function facts({ clusterId, node, lease, network, previousSubnet, subnetFile }: 
   return pairs([
     ['cluster', clusterId],
     ['node', `${node.name} (${shortId(node.id)})`],
-    ['interface', `${orDash(node.iface)}, address ${orDash(node.publicIp)}`],
+    ['interface', `${orDash(node.iface)}, address ${both(node.publicIp, node.publicIpv6)}`],
     ['network', networkText(network)],
     ['backend', backendText(network.Backend)],
-    ['lease', `${lease.subnet}, mtu ${lease.mtu}, previous subnet ${previousSubnet ?? 'none'}`],
+    [
+      'lease',
+      `${both(lease.subnet, lease.ipv6Subnet)}, mtu ${lease.mtu}, previous subnet ${previousSubnet ?? 'none'}`,
+    ],
     ['expires', `${orDash(lease.expiresAt)}, renewed before`],
     ['written', subnetFile],
   ]);

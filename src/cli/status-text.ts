@@ -2,7 +2,7 @@
 import type { Health } from '../observe/health.ts';
 import type { RaftStatus, Status, StatusPeer } from '../observe/status.ts';
 import type { Paint } from './output.ts';
-import { type Cell, count, orDash, pairs, shortId, table } from './table.ts';
+import { both, type Cell, count, orDash, pairs, shortId, table } from './table.ts';
 
 export function statusText(status: Status, paint: Paint): string {
   const parts = [overview(status, paint)];
@@ -18,12 +18,14 @@ function overview({ health, cluster, node, raft, lease, routes, version }: Statu
     ['cluster', cluster.id ?? 'none yet'],
     [
       'node',
-      `${node.name} (${shortId(node.id)}), ${orDash(node.publicIp)} on ${orDash(node.iface)}, ${version}`,
+      `${node.name} (${shortId(node.id)}), ${both(node.publicIp, node.publicIpv6)} on ${orDash(node.iface)}, ${version}`,
     ],
     ['raft', raftText(raft)],
     [
       'lease',
-      lease === null ? 'none yet' : `${lease.subnet}, mtu ${lease.mtu}, until ${orDash(lease.expiresAt)}`,
+      lease === null
+        ? 'none yet'
+        : `${both(lease.subnet, lease.ipv6Subnet)}, mtu ${lease.mtu}, until ${orDash(lease.expiresAt)}`,
     ],
     ['routes', `${installed} of ${desired} installed, ${repaired} repaired, ${foreign} foreign`],
   ]);
@@ -60,8 +62,8 @@ function raftText({
 function peerTable(peers: readonly StatusPeer[], paint: Paint): string {
   const rows = peers.map((peer) => [
     peer.name,
-    peer.publicIp,
-    peer.subnet,
+    both(peer.publicIp, peer.publicIpv6),
+    both(peer.subnet, peer.ipv6Subnet),
     pathCell(peer, paint),
     peer.rttMs === null ? '-' : `${peer.rttMs} ms`,
     peer.loss === null ? '-' : `${Math.round(peer.loss * 100)} %`,

@@ -24,6 +24,11 @@ export function orDash(value: string | number | null): string {
   return value === null ? '-' : String(value);
 }
 
+/** What there is of either family, IPv4 first. */
+export function both(ipv4: string | null, ipv6: string | null | undefined): string {
+  return [ipv4, ipv6].filter((one) => typeof one === 'string').join(', ') || '-';
+}
+
 /** `340 ms`, `12 s`, `5 min`, `3 h`, `2 days`: as exact as a glance needs. */
 export function duration(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;

@@ -50,7 +50,7 @@ function reached(target: WaitTarget, status: Status): Report {
 function reachedText(target: WaitTarget, { lease, raft, peers, node }: Status): string {
   switch (target) {
     case 'lease':
-      return `lease ${lease?.subnet ?? ''}`;
+      return `lease ${lease?.subnet ?? lease?.ipv6Subnet ?? ''}`;
     case 'ready':
       return `${node.name} is ready`;
     case 'quorum':

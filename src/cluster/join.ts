@@ -13,7 +13,7 @@ import { TransportError } from '../../raft/transport/errors.ts';
 import type { Endpoint } from '../../raft/transport/transport.ts';
 import { deadline } from '../deadline.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Family, Ip } from '../net/ip.ts';
 import type { Identity } from './identity.ts';
 import {
   encodeRpc,
@@ -30,24 +30,29 @@ import {
 } from './rpc.ts';
 import { certificateDigest, type JoinToken } from './token.ts';
 
+/** Where this host speaks from, and what it announces; the same unless there is NAT. */
+export interface OwnAddress {
+  readonly local: Ip;
+  readonly announced: Ip;
+}
+
 /** How a host comes into a cluster, by whichever request. */
 interface Entry {
   readonly contacts: readonly Endpoint[];
   readonly identity: Identity;
   readonly requestId: string;
-  readonly localAddress: Ip;
+  /** Null where this host has no address of the family. */
+  readonly own: (family: Family) => OwnAddress | null;
   /** Is that the CA of the cluster that is meant? */
   readonly trusts: (ca: X509Certificate) => boolean;
   /** A last look at whose cluster it is, before the request is shown. */
   readonly accepts: (probe: ProbeAnswer) => Refusal | null;
-  readonly request: (session: AnonymousSession) => JoinRequest | RejoinRequest;
+  readonly request: (session: AnonymousSession, own: OwnAddress) => JoinRequest | RejoinRequest;
 }
 
 export interface JoinParameters extends Omit<Entry, 'trusts' | 'request'> {
   readonly token: JoinToken;
   readonly name: string;
-  /** The announced address; the joiner speaks from `localAddress`, which is the same unless there is NAT. */
-  readonly address: Ip;
   readonly port: number;
   readonly role: 'voter' | 'learner' | null;
 }
@@ -73,7 +78,7 @@ export async function joinCluster(parameters: JoinParameters, signal: AbortSigna
   const entry: Entry = {
     ...parameters,
     trusts: (ca) => certificateDigest(ca.raw) === token.caDigest,
-    request: (session) => joinRequest(parameters, session),
+    request: (session, own) => joinRequest(parameters, session, own),
   };
   return await enter(entry, signal);
 }
@@ -119,28 +124,29 @@ type Outcome =
   | { readonly kind: 'again'; readonly refusal: Refusal };
 
 async function attempt(parameters: Entry, contact: Endpoint, signal: AbortSignal): Promise<Outcome> {
-  const first = await withSession(parameters, contact, signal, async (session, attemptSignal) => {
+  const first = await withSession(parameters, contact, signal, async (session, own, attemptSignal) => {
     const probe = await ask(session, { method: 'probe' }, attemptSignal);
     if (probe?.kind !== 'probe') return unclear(contact);
     const refusal = parameters.accepts(probe);
     if (refusal !== null) return { kind: 'final' as const, refusal };
-    return probe.isLeader ? await askToJoin(parameters, session, contact, signal) : probe;
+    return probe.isLeader ? await askToJoin(parameters, session, own, contact, signal) : probe;
   });
   if (first.kind !== 'probe') return first;
   if (first.leader === null) return { kind: 'again', refusal: noQuorum(first, contact) };
   const leader = first.leader;
-  return await withSession(parameters, leader, signal, (session) =>
-    askToJoin(parameters, session, leader, signal),
+  return await withSession(parameters, leader, signal, (session, own) =>
+    askToJoin(parameters, session, own, leader, signal),
   );
 }
 
 async function askToJoin(
   parameters: Entry,
   session: AnonymousSession,
+  own: OwnAddress,
   endpoint: Endpoint,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const answer = await ask(session, parameters.request(session), signal);
+  const answer = await ask(session, parameters.request(session, own), signal);
   switch (answer?.kind) {
     case 'joined':
       return answer;
@@ -153,7 +159,7 @@ async function askToJoin(
   }
 }
 
-function joinRequest(parameters: JoinParameters, session: AnonymousSession): JoinRequest {
+function joinRequest(parameters: JoinParameters, session: AnonymousSession, own: OwnAddress): JoinRequest {
   const { identity, requestId } = parameters;
   return {
     method: 'join',
@@ -162,7 +168,7 @@ function joinRequest(parameters: JoinParameters, session: AnonymousSession): Joi
     secret: parameters.token.secret,
     ...proofOf('join', identity, requestId, session),
     name: parameters.name,
-    address: parameters.address,
+    address: own.announced,
     port: parameters.port,
     role: parameters.role,
   };
@@ -192,14 +198,16 @@ async function withSession<T>(
   parameters: Entry,
   endpoint: Endpoint,
   signal: AbortSignal,
-  use: (session: AnonymousSession, attemptSignal: AbortSignal) => Promise<T>,
+  use: (session: AnonymousSession, own: OwnAddress, attemptSignal: AbortSignal) => Promise<T>,
 ): Promise<T | { readonly kind: 'final' | 'again'; readonly refusal: Refusal }> {
+  const own = parameters.own(endpoint.host.includes(':') ? 6 : 4);
+  if (own === null) return { kind: 'again', refusal: noAddress(endpoint) };
   const attemptSignal = deadline(ATTEMPT_MS, signal);
   const verify = (_leaf: X509Certificate, ca: X509Certificate | null): boolean =>
     ca !== null && parameters.trusts(ca);
   let session: AnonymousSession;
   try {
-    const { localAddress } = parameters;
+    const { local: localAddress } = own;
     session = await connectAnonymous(endpoint, { verify, signal: attemptSignal, localAddress });
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
@@ -207,7 +215,7 @@ async function withSession<T>(
     return { kind: 'again', refusal: nobodyListens([endpoint]) };
   }
   try {
-    return await use(session, attemptSignal);
+    return await use(session, own, attemptSignal);
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
     return unclear(endpoint);
@@ -243,6 +251,16 @@ function nobodyListens(endpoints: readonly Endpoint[]): Refusal {
     EXIT.timeout,
     `No agent answered at ${endpoints.map(formatEndpoint).join(', ')}.`,
     'Check the address, that the agent runs there, and that TCP and UDP on its port are open.',
+  );
+}
+
+function noAddress(endpoint: Endpoint): Refusal {
+  const family = endpoint.host.includes(':') ? 'IPv6' : 'IPv4';
+  return refuse(
+    'no-address',
+    EXIT.usage,
+    `The interface of this host has no ${family} address to reach ${formatEndpoint(endpoint)} from.`,
+    'Give it one, or name another interface with --iface.',
   );
 }
 

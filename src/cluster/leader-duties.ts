@@ -3,11 +3,13 @@
  * records, and leases whose lifetime has ended are marked absent. Decides nothing itself (src/subnet/fleet.ts and
  * cluster-time.ts do) and may be interrupted anywhere: the next leader sees the same state and goes on.
  */
+
 import { PeerHealth } from '../../raft/runtime/peer-health.ts';
 import { TsflannelError } from '../errors.ts';
 import type { Log } from '../observe/log.ts';
 import { expiredLeases } from '../subnet/cluster-time.ts';
 import { desiredConfiguration } from '../subnet/fleet.ts';
+import { leaseKey } from '../subnet/lease.ts';
 import type { Replica } from './replica.ts';
 
 /** Learners catch up between two events; lifetimes are hours. */
@@ -63,7 +65,7 @@ export class LeaderDuties implements Disposable {
     }
     const expired = expiredLeases(state.leases.values(), replica.clusterTime);
     if (expired.length > 0) {
-      await replica.proposeHere({ kind: 'mark-absent', subnets: expired.map((lease) => lease.subnet) });
+      await replica.proposeHere({ kind: 'mark-absent', subnets: expired.map(leaseKey) });
     }
   }
 }

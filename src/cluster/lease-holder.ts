@@ -12,7 +12,14 @@ import type { Cidr } from '../net/cidr.ts';
 import type { Log } from '../observe/log.ts';
 import { renewalDue } from '../subnet/cluster-time.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
-import type { ClusterTime, Lease, LeaseAttributes, NodeId } from '../subnet/lease.ts';
+import {
+  type ClusterTime,
+  type Lease,
+  type LeaseAttributes,
+  leaseKey,
+  type NodeId,
+  subnetsOf,
+} from '../subnet/lease.ts';
 import type { Member, MemberProfile } from '../subnet/member.ts';
 import { ownLease } from '../subnet/state.ts';
 import type { Proposal } from './proposer.ts';
@@ -87,7 +94,7 @@ export class LeaseHolder implements Disposable {
     const lease = ownLease(replica.state, nodeId);
     // Renewal first: nothing that is refused may cost the lease.
     if (lease !== undefined && isRenewalDue(lease, replica.clusterTime, renewMarginMs)) {
-      return { kind: 'renew', nodeId, subnet: lease.subnet };
+      return { kind: 'renew', nodeId, subnet: leaseKey(lease) };
     }
     if (!sameProfile(member, profile)) return { kind: 'member-update', nodeId, ...profile };
     if (lease === undefined) {
@@ -117,12 +124,12 @@ export class LeaseHolder implements Disposable {
     const { log } = this.#options;
     switch (result.kind) {
       case 'acquired':
-        log.info('lease-acquired', `Lease ${result.lease.subnet} acquired.`, {
+        log.info('lease-acquired', `Lease ${subnetsOf(result.lease).join(', ')} acquired.`, {
           reusedFrom: result.reusedFrom,
         });
         return;
       case 'renewed':
-        log.info('lease-renewed', `Lease ${result.lease.subnet} renewed.`);
+        log.info('lease-renewed', `Lease ${subnetsOf(result.lease).join(', ')} renewed.`);
         return;
       case 'refused':
         this.#warn('lease-refused', result.refusal, proposal);
@@ -159,6 +166,8 @@ function sameAttributes(a: LeaseAttributes, b: LeaseAttributes): boolean {
     a.linkMtu === b.linkMtu &&
     a.backendType === b.backendType &&
     a.backendData?.VNI === b.backendData?.VNI &&
-    a.backendData?.VtepMAC === b.backendData?.VtepMAC
+    a.backendData?.VtepMAC === b.backendData?.VtepMAC &&
+    a.backendV6Data?.VNI === b.backendV6Data?.VNI &&
+    a.backendV6Data?.VtepMAC === b.backendV6Data?.VtepMAC
   );
 }

@@ -15,7 +15,8 @@ export interface LocalRead<T> {
 export type MemberRole = 'voter' | 'learner';
 
 export interface Member extends NodeRef {
-  readonly publicIp: string;
+  readonly publicIp: string | null;
+  readonly publicIpv6?: string | null;
   readonly role: MemberRole;
   readonly leader: boolean;
   readonly lastContactMs: number | null;
@@ -23,13 +24,15 @@ export interface Member extends NodeRef {
 }
 
 export interface LeaseEntry {
-  readonly subnet: string;
+  readonly subnet: string | null;
   readonly ipv6Subnet: string | null;
   readonly nodeId: string;
   readonly nodeName: string;
-  readonly publicIp: string;
+  readonly publicIp: string | null;
+  readonly publicIpv6?: string | null;
   readonly backendType: string;
   readonly backendData: object | null;
+  readonly backendV6Data?: object | null;
   readonly expiresAt: string | null;
   readonly reserved: boolean;
   readonly state: 'active' | 'absent' | 'draining';

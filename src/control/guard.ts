@@ -24,6 +24,11 @@ export function oneOf<const T extends string>(words: readonly T[]): Guard<T> {
   return (value): value is T => words.some((word) => word === value);
 }
 
+/** Left out, or of the kind: a field that was added later. */
+export function optional<T>(guard: Guard<T>): Guard<T | undefined> {
+  return (value): value is T | undefined => value === undefined || guard(value);
+}
+
 export function nullable<T>(guard: Guard<T>): Guard<T | null> {
   return (value): value is T | null => value === null || guard(value);
 }

@@ -35,6 +35,7 @@ import {
   isString,
   nullable,
   oneOf,
+  optional,
   record,
 } from './guard.ts';
 
@@ -142,8 +143,10 @@ const problem = record<Problem>({
 const statusPeer = record<StatusPeer>({
   id: isString,
   name: isString,
-  publicIp: isIp,
-  subnet: isCidr,
+  publicIp: nullable(isIp),
+  publicIpv6: optional(nullable(isIp)),
+  subnet: nullable(isCidr),
+  ipv6Subnet: optional(nullable(isCidr)),
   path: oneOf(['direct', 'vxlan', 'down', 'unproven']),
   since: nullable(isString),
   rttMs: nullable(isNumber),
@@ -153,7 +156,7 @@ const statusPeer = record<StatusPeer>({
 });
 
 const ownLease = record<OwnLeaseFacts>({
-  subnet: isCidr,
+  subnet: nullable(isCidr),
   ipv6Subnet: nullable(isCidr),
   mtu: isNumber,
   expiresAt: nullable(isString),
@@ -180,7 +183,8 @@ const status = record<Status>({
 const member = record<Member>({
   id: isString,
   name: isString,
-  publicIp: isString,
+  publicIp: nullable(isString),
+  publicIpv6: optional(nullable(isString)),
   role: memberRole,
   leader: isBoolean,
   lastContactMs: nullable(isNumber),
@@ -188,13 +192,15 @@ const member = record<Member>({
 });
 
 const leaseEntry = record<LeaseEntry>({
-  subnet: isString,
+  subnet: nullable(isString),
   ipv6Subnet: nullable(isString),
   nodeId: isString,
   nodeName: isString,
-  publicIp: isString,
+  publicIp: nullable(isString),
+  publicIpv6: optional(nullable(isString)),
   backendType: isString,
   backendData: nullable(isObject),
+  backendV6Data: optional(nullable(isObject)),
   expiresAt: nullable(isString),
   reserved: isBoolean,
   state: oneOf(['active', 'absent', 'draining']),

@@ -19,9 +19,13 @@ import type {
 } from '../control/answers.ts';
 import type { TokenCreateParams } from '../control/protocol.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import { ipFamily } from '../net/ip.ts';
 import { isReached, type WaitTarget } from '../observe/health.ts';
 import { buildStatus, type Status } from '../observe/status.ts';
-import { type ClusterState, encodeState, memberByReplica } from '../subnet/state.ts';
+import { controlAddress } from '../path/interface-selection.ts';
+import { subnetsOf } from '../subnet/lease.ts';
+import type { Member as MemberRecord } from '../subnet/member.ts';
+import { type ClusterState, encodeState, memberByReplica, ownLease } from '../subnet/state.ts';
 import { hashSecret, type Token } from '../subnet/token.ts';
 import { type FactSources, gatherFacts, nodeRef, wallClock } from './facts.ts';
 import { leaveCluster } from './leave.ts';
@@ -150,8 +154,8 @@ async function createToken(
 }
 
 export function joinCommand({ watcher, agent }: FactSources, token: string): string {
-  const ip = watcher.selection?.publicIp;
-  return ip === undefined ? `tsflannel join ${token} ADDRESS` : joinLine(token, ip, agent.port);
+  const ip = watcher.selection === null ? null : controlAddress(watcher.selection);
+  return ip === null ? `tsflannel join ${token} ADDRESS` : joinLine(token, ip, agent.port);
 }
 
 function memberEntries(replica: Replica, state: ClusterState): readonly Member[] {
@@ -160,13 +164,24 @@ function memberEntries(replica: Replica, state: ClusterState): readonly Member[]
   return [...state.members.values()].map((member) => ({
     id: member.nodeId,
     name: member.name,
-    publicIp: member.address,
+    ...publicAddresses(state, member),
     role: configuration.voters.includes(member.replicaId) ? 'voter' : 'learner',
     leader: member.replicaId === leader,
     lastContactMs: member.replicaId === replica.id ? 0 : (contact.get(member.replicaId) ?? null),
     matchIndex:
       member.replicaId === replica.id ? last.index : (progress.get(member.replicaId)?.match ?? null),
   }));
+}
+
+/** Where it speaks from, and what its lease says of the other family. */
+function publicAddresses(
+  state: ClusterState,
+  { nodeId, address }: MemberRecord,
+): Pick<Member, 'publicIp' | 'publicIpv6'> {
+  const attributes = ownLease(state, nodeId)?.attributes;
+  return ipFamily(address) === 4
+    ? { publicIp: address, publicIpv6: attributes?.publicIpv6 ?? null }
+    : { publicIp: attributes?.publicIp ?? null, publicIpv6: address };
 }
 
 function leaseEntries(replica: Replica, state: ClusterState): readonly LeaseEntry[] {
@@ -176,20 +191,22 @@ function leaseEntries(replica: Replica, state: ClusterState): readonly LeaseEntr
     nodeId: lease.nodeId,
     nodeName: nodeRef(replica, lease.nodeId).name,
     publicIp: lease.attributes.publicIp,
+    publicIpv6: lease.attributes.publicIpv6,
     backendType: lease.attributes.backendType,
     backendData: lease.attributes.backendData,
+    backendV6Data: lease.attributes.backendV6Data ?? null,
     expiresAt: wallClock(lease.expiresAt, replica.clusterTime),
-    reserved: state.reservations.get(lease.subnet) === lease.nodeId,
+    reserved: subnetsOf(lease).some((subnet) => state.reservations.get(subnet) === lease.nodeId),
     state: lease.state,
   }));
 }
 
 async function routeEntries({ dataPlane, replica }: FactSources): Promise<readonly RouteEntry[]> {
-  const names = new Map(
-    (dataPlane.snapshot?.peers ?? []).map((peer) => [
-      peer.subnet,
-      replica === null ? peer.nodeId.slice(0, 8) : nodeRef(replica, peer.nodeId).name,
-    ]),
+  const names = new Map<string, string>(
+    (dataPlane.snapshot?.peers ?? []).flatMap((peer) => {
+      const name = replica === null ? peer.nodeId.slice(0, 8) : nodeRef(replica, peer.nodeId).name;
+      return subnetsOf(peer).map((subnet) => [subnet, name] as const);
+    }),
   );
   return (await dataPlane.routes()).map((route) => ({ ...route, peer: names.get(route.dst) ?? null }));
 }

@@ -23,6 +23,7 @@ import type { JoinAnswer } from '../cluster/rpc.ts';
 import { deadline } from '../deadline.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Problem } from '../observe/agent-facts.ts';
+import { ownAddress } from '../path/interface-selection.ts';
 import { raftFiles } from './directories.ts';
 import { startReplica } from './replica-start.ts';
 import type { Workplace } from './workplace.ts';
@@ -104,14 +105,14 @@ export class Comeback {
 
   /** Null when there was no interface to speak from, or what was made is damaged as well. */
   async #attempt(): Promise<Replica | null> {
-    const localAddress = this.#workplace.watcher.selection?.host.address;
-    if (localAddress === undefined) return null;
+    const { selection } = this.#workplace.watcher;
+    if (selection === null) return null;
     const signal = deadline(ATTEMPT_MS, this.#stop.signal);
     const answer = await rejoinCluster(
       {
         contacts: this.#voters(),
         identity: this.#identity,
-        localAddress,
+        own: (family) => ownAddress(selection, family),
         caCert: new X509Certificate(this.#membership.caCert),
         retired: this.#membership.replicaId,
       },

@@ -14,13 +14,13 @@ import { Reconciler } from '../dataplane/reconciler.ts';
 import { type ListedRoute, routeList } from '../dataplane/route-list.ts';
 import { TsflannelError } from '../errors.ts';
 import type { Firewall, FirewallConfig, PeerSource } from '../firewall/firewall.ts';
-import { cidrBase } from '../net/cidr.ts';
+import { type Cidr, cidrBase } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import { RouteLookup } from '../path/route-lookup.ts';
 import { type ChosenPath, selectPath } from '../path/selection.ts';
-import type { Lease, LeaseSnapshot, NodeId } from '../subnet/lease.ts';
+import { type Lease, type LeaseSnapshot, leaseSide, type NodeId } from '../subnet/lease.ts';
 import { writeSubnetFile } from '../subnet/subnet-file.ts';
 
 export interface DataPlaneOptions {
@@ -162,7 +162,8 @@ export class DataPlane implements AsyncDisposable {
       // Routes do not wait for the firewall: its tools take longer than the kernel, and it guards more than it opens.
       this.#desired = desired(snapshot, host, this.#paths);
       this.reconciler.setDesired(this.#desired);
-      await this.#options.firewall.apply(this.#firewallConfig(snapshot, own, host));
+      if (own.subnet !== null)
+        await this.#options.firewall.apply(this.#firewallConfig(snapshot, own.subnet, host));
       await this.#writeSubnetFile(snapshot, own, host);
       this.#problem = null;
     } catch (error) {
@@ -187,12 +188,14 @@ export class DataPlane implements AsyncDisposable {
   ): Promise<ReadonlyMap<NodeId, PeerPath>> {
     await this.#lookup.setPeers(
       host.iface,
-      peers.map(({ attributes }) => attributes.publicIp),
+      peers.flatMap((peer) => leaseSide(peer, 4)?.publicIp ?? []),
     );
     const { proofs } = this.#lookup;
     return new Map(
       peers.map((peer) => {
-        const path = selectPath(config.Backend, peer, proofs.get(peer.attributes.publicIp));
+        const side = leaseSide(peer, 4);
+        const proof = side === null ? undefined : proofs.get(side.publicIp);
+        const path = selectPath(config.Backend, peer, proof);
         return [peer.nodeId, this.#withSince(peer.nodeId, path)];
       }),
     );
@@ -210,7 +213,7 @@ export class DataPlane implements AsyncDisposable {
 
   #firewallConfig(
     { config, memberIps, peers }: LeaseSnapshot<NetworkConfig>,
-    own: Lease,
+    subnet: Cidr,
     host: HostFacts,
   ): FirewallConfig {
     const { agent } = this.#options;
@@ -218,7 +221,6 @@ export class DataPlane implements AsyncDisposable {
     const vxlan = tunnelled(backend)
       ? { device: vxlanDeviceName(backend.VNI), vni: backend.VNI, port: backend.Port }
       : null;
-    const { subnet } = own;
     const family = { network: config.Network ?? subnet, subnet, base: cidrBase(subnet), memberIps, vxlan };
     return {
       families: [family],
@@ -234,9 +236,12 @@ export class DataPlane implements AsyncDisposable {
   }
 
   /** Every way that the packets of a peer may come, the one in use and the others: it may choose another first. */
-  #sources({ nodeId, subnet, attributes }: Lease, host: HostFacts, device: string | null): PeerSource[] {
-    const direct = this.#paths.get(nodeId)?.directPossible === true;
-    const mac = attributes.backendData?.VtepMAC;
+  #sources(peer: Lease, host: HostFacts, device: string | null): PeerSource[] {
+    const side = leaseSide(peer, 4);
+    if (side === null) return [];
+    const { subnet } = side;
+    const direct = this.#paths.get(peer.nodeId)?.directPossible === true;
+    const mac = side.vxlan?.VtepMAC;
     return [
       ...(direct ? [{ subnet, iface: host.iface, mac: null }] : []),
       ...(device !== null && mac !== undefined ? [{ subnet, iface: device, mac }] : []),

@@ -16,7 +16,7 @@ import type {
   RaftFacts,
 } from '../observe/agent-facts.ts';
 import { programVersion } from '../observe/version.ts';
-import type { ClusterTime, Lease, NodeId } from '../subnet/lease.ts';
+import { type ClusterTime, type Lease, type NodeId, subnetsOf } from '../subnet/lease.ts';
 import { memberByReplica } from '../subnet/state.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { HostWatcher } from './host-watcher.ts';
@@ -60,7 +60,7 @@ export function nodeFacts({ agent, nodeId, watcher }: FactSources): NodeFacts {
     id: nodeId,
     name: agent.name,
     publicIp: selection?.publicIp ?? null,
-    publicIpv6: null,
+    publicIpv6: selection?.publicIpv6 ?? null,
     iface: selection?.host.iface ?? null,
   };
 }
@@ -117,10 +117,12 @@ function peerFact(dataPlane: DataPlane, replica: Replica | null, lease: Lease): 
     id: lease.nodeId,
     name,
     publicIp: lease.attributes.publicIp,
+    publicIpv6: lease.attributes.publicIpv6,
     subnet: lease.subnet,
+    ipv6Subnet: lease.ipv6Subnet,
     path: path?.kind ?? 'down',
     directPossible: path?.directPossible ?? false,
-    installed: dataPlane.reconciler.isInstalled(lease.subnet),
+    installed: subnetsOf(lease).every((subnet) => dataPlane.reconciler.isInstalled(subnet)),
     since: path?.since.toISOString() ?? null,
     rttMs: null,
     loss: null,

@@ -85,9 +85,11 @@ export class HostWatcher implements Disposable {
     if (JSON.stringify(this.#result) === before) return;
     const { log } = this.#options;
     if (this.#result.ok) {
-      const { host, publicIp } = this.#result.selection;
-      log.info('interface-chosen', `Interface ${host.iface} with ${host.address} is used.`, {
+      const { host, publicIp, publicIpv6 } = this.#result.selection;
+      const addresses = [host.address, host.address6].filter((ip) => ip !== null).join(' and ');
+      log.info('interface-chosen', `Interface ${host.iface} with ${addresses} is used.`, {
         publicIp,
+        publicIpv6,
         mtu: host.mtu,
       });
     } else log.warn('interface-missing', this.#result.refusal.text, { fix: this.#result.refusal.fix });
@@ -101,6 +103,7 @@ async function choose({ kernel, agent, joins, peers }: WatchOptions): Promise<Se
     ifaceRegex: agent.ifaceRegex,
     canReach: agent.ifaceCanReach,
     publicIp: agent.publicIp,
+    publicIpv6: agent.publicIpv6,
     joins,
     peers,
   };

@@ -31,6 +31,7 @@ import { certificateDigest, formatToken, newTokenSecret } from '../cluster/token
 import { supported } from '../config/network-config.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import { controlAddress } from '../path/interface-selection.ts';
 import { hashSecret } from '../subnet/token.ts';
 import type { Agent } from './agent.ts';
 import { joinCommand } from './agent-api.ts';
@@ -166,12 +167,12 @@ async function bootstrap(
   replica: Replica,
   token: { readonly id: string; readonly secret: string },
 ): Promise<void> {
-  const { publicIp } = workplace.watcher.require();
-  const others = peers.filter(({ ip }) => ip !== publicIp);
+  const address = controlAddress(workplace.watcher.require());
+  const others = peers.filter(({ ip }) => ip !== address);
   const endpoints = others.map(({ ip, port }) => ({ host: ip, port: port ?? DEFAULT_PORT }));
   for (const round of ['initialising', 'founding'] as const) {
     if (round === 'founding') replica.decideFounding();
-    const refusal = await askNamedPeers(publicIp, membership.clusterId, endpoints, round);
+    const refusal = await askNamedPeers(address, membership.clusterId, endpoints, round);
     if (refusal !== null) throw new TsflannelError(refusal);
   }
   const signal = AbortSignal.timeout(FOUNDING_MS);
@@ -187,7 +188,7 @@ async function bootstrap(
         nodeId: identity.nodeId,
         publicKey: identity.publicKey.toString('base64'),
         name,
-        address: publicIp,
+        address,
         port,
         wantsVoter: true,
       },

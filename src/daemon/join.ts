@@ -3,6 +3,7 @@
  * id, before anything that the cluster can see, so that a repetition is the same join; a refusal takes everything back,
  * in the cluster too. On a host that is a member already it only runs the agent.
  */
+
 import { randomUUID, X509Certificate } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { EMPTY_STATE } from '../../raft/core/bootstrap.ts';
@@ -30,6 +31,7 @@ import { certificateDigest, type JoinToken, parseToken } from '../cluster/token.
 import { writeFileAtomic } from '../config/atomic-file.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import { ownAddress } from '../path/interface-selection.ts';
 import { raftFiles } from './directories.ts';
 import { requestLease } from './lease-request.ts';
 import {
@@ -178,7 +180,7 @@ async function ask(
   signal: AbortSignal,
   accepts: JoinParameters['accepts'] = () => null,
 ): Promise<JoinAnswer> {
-  const { publicIp, host } = workplace.watcher.require();
+  const selection = workplace.watcher.require();
   const contacts = options.contacts.map(({ ip, port }) => ({ host: ip, port: port ?? DEFAULT_PORT }));
   const { name, port } = workplace.options;
   const { role } = options;
@@ -189,8 +191,7 @@ async function ask(
       identity,
       requestId,
       name,
-      address: publicIp,
-      localAddress: host.address,
+      own: (family) => ownAddress(selection, family),
       port,
       role,
       accepts,

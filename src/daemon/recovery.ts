@@ -12,6 +12,7 @@ import type { NewEpoch, RecoverOptions, Recovery, RestoreOptions, Survey } from 
 import { loadClusterFile, type Membership } from '../cluster/cluster-file.ts';
 import { createIdentity, loadIdentity, saveIdentity } from '../cluster/identity.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import { controlAddress } from '../path/interface-selection.ts';
 import type { Member } from '../subnet/member.ts';
 import { leaseOverview, memberOverview } from '../subnet/overview.ts';
 import type { ClusterState } from '../subnet/state.ts';
@@ -115,7 +116,7 @@ async function restore(options: RestoreOptions): Promise<NewEpoch> {
   const workplace = await openWorkplace(options, { joins: null, peers: state.peers });
   try {
     const membership = await membershipFor(dataDir, state.clusterId);
-    const { publicIp } = workplace.watcher.require();
+    const address = controlAddress(workplace.watcher.require());
     const identity = (await loadIdentity(dataDir)) ?? createIdentity();
     const { nodeId } = identity;
     await workplace.checkConflicts(state.config, nodeId);
@@ -131,7 +132,7 @@ async function restore(options: RestoreOptions): Promise<NewEpoch> {
       last: { term, index: toLogIndex(state.index) },
       term,
       state,
-      profile: { nodeId, publicKey, name, address: publicIp, port, wantsVoter },
+      profile: { nodeId, publicKey, name, address, port, wantsVoter },
     });
   } finally {
     await workplace.close();

@@ -2,6 +2,7 @@
  * Starts the replica of this host and decides what its end means: one that cannot go on takes the process with it, one
  * whose peers have seen its disk further than it is now must not run at all.
  */
+
 import type { LevelStorage } from '../../raft/storage/level.ts';
 import { RolledBackError } from '../../raft/transport/errors.ts';
 import type { Membership } from '../cluster/cluster-file.ts';
@@ -9,6 +10,7 @@ import type { Identity } from '../cluster/identity.ts';
 import { Replica } from '../cluster/replica.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { type Ip, toIp } from '../net/ip.ts';
+import { controlAddress } from '../path/interface-selection.ts';
 import type { Workplace } from './workplace.ts';
 
 /** All interfaces: addresses of a running host may change. */
@@ -33,7 +35,7 @@ export async function startReplica({ workplace, storage, ...rest }: ReplicaStart
       ...rest,
       storage,
       bind: { host: ANY, port: options.port },
-      address: watcher.selection?.publicIp ?? toIp(ANY),
+      address: watcher.selection === null ? toIp(ANY) : controlAddress(watcher.selection),
       log,
       onFatal: (error) => {
         log.error('replica-failed', 'The replica of this host cannot go on.', { err: error });

@@ -42,7 +42,7 @@ export interface RaftFacts {
 }
 
 export interface OwnLeaseFacts {
-  readonly subnet: Cidr;
+  readonly subnet: Cidr | null;
   readonly ipv6Subnet: Cidr | null;
   readonly mtu: number;
   /** Wall clock, ISO 8601: for display only. */
@@ -59,8 +59,10 @@ export interface RouteFacts {
 }
 
 export interface PeerFacts extends NodeRef {
-  readonly publicIp: Ip;
-  readonly subnet: Cidr;
+  readonly publicIp: Ip | null;
+  readonly publicIpv6?: Ip | null;
+  readonly subnet: Cidr | null;
+  readonly ipv6Subnet?: Cidr | null;
   readonly path: PathState;
   /** The peer could be reached without a tunnel: on-link, and the backend wants it. */
   readonly directPossible: boolean;

@@ -145,7 +145,7 @@ function peerProblems(peer: PeerFacts): Problem[] {
   return [
     error(
       'peer-down',
-      `Host ${peer.name} (${peer.publicIp}) does not answer${reason}.`,
+      `Host ${peer.name} (${peer.publicIp ?? peer.publicIpv6 ?? 'address unknown'}) does not answer${reason}.`,
       'Look whether that host is up and whether packets between the two hosts are let through.',
     ),
   ];

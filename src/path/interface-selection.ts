@@ -4,15 +4,22 @@
  * addresses and route lookups come in as facts. Never guesses: what cannot be found is a refusal that says why.
  */
 import { EXIT, type Refusal, refuse } from '../errors.ts';
-import { type Ip, ipFamily, parseIp } from '../net/ip.ts';
+import { type Family, type Ip, ipFamily, parseIp } from '../net/ip.ts';
 import type { Link, LinkAddress, RouteAnswer } from '../net/link.ts';
 
 /** The interface the data plane uses, at one moment: index, address and MTU change under a running agent. */
 export interface HostFacts {
   readonly iface: string;
   readonly index: number;
-  readonly address: Ip;
+  /** IPv4; null where the interface has none now. */
+  readonly address: Ip | null;
+  /** IPv6, never a link-local or a temporary one; null where the interface has none now. At least one is there. */
+  readonly address6: Ip | null;
   readonly mtu: number;
+}
+
+export function hostAddress({ address, address6 }: HostFacts, family: Family): Ip | null {
+  return family === 4 ? address : address6;
 }
 
 /** What the user asked for. */
@@ -25,6 +32,8 @@ export interface InterfaceWish {
   readonly canReach: Ip | null;
   /** `--public-ip`: what peers are told; without the flags above also the address to look for. */
   readonly publicIp: Ip | null;
+  /** `--public-ipv6`: the same for the other family. */
+  readonly publicIpv6: Ip | null;
   /** The address that is joined, else null. */
   readonly joins: Ip | null;
   /** The addresses of `--peers`; one of them may be ours. */
@@ -44,7 +53,26 @@ export interface InterfaceFacts {
 
 export interface Selection {
   readonly host: HostFacts;
-  readonly publicIp: Ip;
+  /** What peers are told; null in a family that the interface has no address of. */
+  readonly publicIp: Ip | null;
+  readonly publicIpv6: Ip | null;
+}
+
+/** What the agents reach this host by: IPv4 where it has that. */
+export function controlAddress({ publicIp, publicIpv6 }: Selection): Ip {
+  const address = publicIp ?? publicIpv6;
+  if (address === null) throw new TypeError('an interface was chosen that has no address');
+  return address;
+}
+
+/** Where this host speaks from in one family, and what it announces there. */
+export function ownAddress(
+  { host, publicIp, publicIpv6 }: Selection,
+  family: Family,
+): { readonly local: Ip; readonly announced: Ip } | null {
+  const local = hostAddress(host, family);
+  const announced = family === 4 ? publicIp : publicIpv6;
+  return local && announced && { local, announced };
 }
 
 export type SelectionResult =
@@ -62,14 +90,20 @@ export function selectInterface(wish: InterfaceWish, facts: InterfaceFacts): Sel
   if ('code' in found) return { ok: false, refusal: found };
   const link = facts.links.find(({ name }) => name === found.iface);
   if (link === undefined) return refused(`Interface ${found.iface} is not there (any more).`, NAME_ONE);
-  const address = found.ip ?? usable(facts.addresses, link.name)[0]?.ip;
-  if (address === undefined)
+  const addressIn = (family: Family): Ip | null =>
+    (found.ip !== null && ipFamily(found.ip) === family
+      ? found.ip
+      : usable(facts.addresses, link.name, family)[0]?.ip) ?? null;
+  const address = addressIn(4);
+  const address6 = addressIn(6);
+  if (address === null)
     return refused(
       `Interface ${link.name} has no IPv4 address to use.`,
       `Give it one, or name another interface.`,
     );
-  const host: HostFacts = { iface: link.name, index: link.index, address, mtu: link.mtu };
-  return { ok: true, selection: { host, publicIp: wish.publicIp ?? address } };
+  const host: HostFacts = { iface: link.name, index: link.index, address, address6, mtu: link.mtu };
+  const publicIpv6 = wish.publicIpv6 ?? address6;
+  return { ok: true, selection: { host, publicIp: wish.publicIp ?? address, publicIpv6 } };
 }
 
 const NAME_ONE = 'Name one that is there with --iface NAME or --iface ADDRESS.';
@@ -135,7 +169,9 @@ function byName(name: string, facts: InterfaceFacts): Hit | null {
 /** Against every address of every interface first, then against the names: flannel's order. */
 function byPattern(pattern: RegExp, { links, addresses }: InterfaceFacts): Hit | null {
   for (const link of links) {
-    const address = usable(addresses, link.name).find(({ ip }) => pattern.test(ip));
+    const address = [...usable(addresses, link.name, 4), ...usable(addresses, link.name, 6)].find(({ ip }) =>
+      pattern.test(ip),
+    );
     if (address !== undefined) return { iface: link.name, ip: address.ip };
   }
   const link = links.find(({ name }) => pattern.test(name));
@@ -148,15 +184,19 @@ function byAnswer(answer: RouteAnswer | null): Hit | null {
   return { iface: answer.iface, ip: answer.src };
 }
 
-/** IPv4, best first: global before link-local, permanent before dynamic, lasting before temporary. */
-function usable(addresses: readonly LinkAddress[], iface: string): readonly LinkAddress[] {
+/**
+ * Best first: global before link-local, permanent before dynamic, lasting before temporary. An IPv6 address that only
+ * one link understands, or that is given up again by itself, is never one to be reached by.
+ */
+function usable(addresses: readonly LinkAddress[], iface: string, family: Family): readonly LinkAddress[] {
   const rank = ({ scope, permanent, temporary }: LinkAddress): number =>
     (scope === 'global' ? 0 : 4) + (permanent ? 0 : 2) + (temporary ? 1 : 0);
   return addresses
     .filter(
       (address) =>
         address.iface === iface &&
-        ipFamily(address.ip) === 4 &&
+        ipFamily(address.ip) === family &&
+        (family === 4 || (address.scope === 'global' && !address.temporary)) &&
         !address.deprecated &&
         address.scope !== 'host',
     )
@@ -182,9 +222,8 @@ function notFound(wish: InterfaceWish, { links, addresses }: InterfaceFacts): Re
     .map(
       ({ name }) =>
         `${name} (${
-          usable(addresses, name)
-            .map(({ ip }) => ip)
-            .join(', ') || 'no address'
+          [...usable(addresses, name, 4), ...usable(addresses, name, 6)].map(({ ip }) => ip).join(', ') ||
+          'no address'
         })`,
     );
   return noInterface(

@@ -9,7 +9,7 @@ import { EXIT, type Refusal, refuse } from '../errors.ts';
 import { type Cidr, cidrBase, cidrFamily, cidrOf, cidrSize, cidrsOverlap } from '../net/cidr.ts';
 import { compareIp, ipBits, ipFamily, ipFromBigInt, ipToBigInt } from '../net/ip.ts';
 import { ABSENT_REUSE_MS } from './cluster-time.ts';
-import type { ClusterTime, Lease, NodeId } from './lease.ts';
+import { type ClusterTime, type Lease, leaseKey, type NodeId } from './lease.ts';
 
 /** What is taken, and what was. */
 export interface Holdings {
@@ -37,7 +37,8 @@ export type Allocation =
 export function allocate(holdings: Holdings, request: AllocationRequest): Allocation {
   const { range, nodeId, wanted, previous, now } = request;
   const kept = ownFitting(holdings, range, nodeId);
-  if (kept !== undefined && (wanted === null || wanted === kept.subnet)) return { kind: 'kept', lease: kept };
+  if (kept !== undefined && (wanted === null || wanted === leaseKey(kept)))
+    return { kind: 'kept', lease: kept };
   if (wanted !== null) {
     const refusal =
       kept === undefined ? wantedRefusal(holdings, request, wanted) : holdsAnother(kept, wanted);
@@ -57,7 +58,7 @@ export function allocate(holdings: Holdings, request: AllocationRequest): Alloca
 /** One that is not draining first; one that is draining may fit again after the configuration went back. */
 function ownFitting(holdings: Holdings, range: SubnetRange, nodeId: NodeId): Lease | undefined {
   const fitting = [...holdings.leases.values()].filter(
-    (lease) => lease.nodeId === nodeId && rangeHolds(range, lease.subnet),
+    (lease) => lease.nodeId === nodeId && rangeHolds(range, leaseKey(lease)),
   );
   return fitting.find((lease) => lease.state !== 'draining') ?? fitting.sort(bySubnet)[0];
 }
@@ -78,7 +79,7 @@ function isFree(holdings: Holdings, { range, nodeId }: AllocationRequest, subnet
 function leaseOver(holdings: Holdings, subnet: Cidr): Lease | undefined {
   const exact = holdings.leases.get(subnet);
   if (exact !== undefined) return exact;
-  for (const lease of holdings.leases.values()) if (cidrsOverlap(lease.subnet, subnet)) return lease;
+  for (const lease of holdings.leases.values()) if (cidrsOverlap(leaseKey(lease), subnet)) return lease;
   return undefined;
 }
 
@@ -128,7 +129,9 @@ function longestAbsent(
   return [...holdings.leases.values()]
     .filter((lease) => lease.state === 'absent' && lease.expiresAt + ABSENT_REUSE_MS <= now)
     .sort((a, b) => a.expiresAt - b.expiresAt || bySubnet(a, b))
-    .find((lease) => rangeHolds(range, lease.subnet) && !reservedForOther(holdings, nodeId, lease.subnet));
+    .find(
+      (lease) => rangeHolds(range, leaseKey(lease)) && !reservedForOther(holdings, nodeId, leaseKey(lease)),
+    );
 }
 
 function wantedRefusal(
@@ -149,7 +152,7 @@ function wantedRefusal(
     return refuse(
       'lease-taken',
       EXIT.conflict,
-      `Subnet ${wanted} overlaps ${lease.subnet}, which host ${lease.nodeId} holds.`,
+      `Subnet ${wanted} overlaps ${leaseKey(lease)}, which host ${lease.nodeId} holds.`,
       another,
     );
   if (reservedForOther(holdings, nodeId, wanted))
@@ -166,18 +169,20 @@ function holdsAnother(kept: Lease, wanted: Cidr): Refusal {
   return refuse(
     'lease-held',
     EXIT.conflict,
-    `This host already holds ${kept.subnet}, so it cannot get ${wanted} as well.`,
+    `This host already holds ${leaseKey(kept)}, so it cannot get ${wanted} as well.`,
     `Keep it, or give it back with "tsflannel leave" and join again.`,
   );
 }
 
 /** What stands in the way, in numbers. */
 function full(holdings: Holdings, range: SubnetRange): Refusal {
-  const within = [...holdings.leases.values()].filter((lease) => cidrsOverlap(range.network, lease.subnet));
+  const within = [...holdings.leases.values()].filter((lease) =>
+    cidrsOverlap(range.network, leaseKey(lease)),
+  );
   const absent = within.filter((lease) => lease.state === 'absent').length;
   const reserved = [...holdings.reservations.keys()].filter(
     (subnet) =>
-      cidrsOverlap(range.network, subnet) && !within.some((lease) => cidrsOverlap(lease.subnet, subnet)),
+      cidrsOverlap(range.network, subnet) && !within.some((lease) => cidrsOverlap(leaseKey(lease), subnet)),
   ).length;
   const total = (ipToBigInt(range.max) - ipToBigInt(range.min)) / subnetSize(range) + 1n;
   return refuse(
@@ -193,7 +198,7 @@ function subnetSize(range: SubnetRange): bigint {
 }
 
 function bySubnet(a: Lease, b: Lease): number {
-  return compareCidr(a.subnet, b.subnet);
+  return compareCidr(leaseKey(a), leaseKey(b));
 }
 
 /** By base; a subnet is only ever compared with ones it does not equal. */

@@ -48,16 +48,17 @@ const vxlanData: Parser<VxlanData> = record((fields) => ({
 }));
 
 export const leaseAttributes: Parser<LeaseAttributes> = record((fields) => ({
-  publicIp: fields.get('publicIp', ip),
+  publicIp: fields.get('publicIp', nullable(ip)),
   publicIpv6: fields.get('publicIpv6', nullable(ip)),
-  interfaceIp: fields.get('interfaceIp', ip),
+  interfaceIp: fields.get('interfaceIp', nullable(ip)),
   linkMtu: fields.get('linkMtu', integer(1, MTU_MAX)),
   backendType: fields.get('backendType', oneOf('host-gw', 'vxlan', 'alloc')),
   backendData: fields.get('backendData', nullable(vxlanData)),
+  ...(fields.has('backendV6Data') && { backendV6Data: fields.get('backendV6Data', vxlanData) }),
 }));
 
 export const lease: Parser<Lease> = record((fields) => ({
-  subnet: fields.get('subnet', cidr),
+  subnet: fields.get('subnet', nullable(cidr)),
   ipv6Subnet: fields.get('ipv6Subnet', nullable(cidr)),
   nodeId: fields.get('nodeId', nodeId),
   attributes: fields.get('attributes', leaseAttributes),

@@ -21,7 +21,14 @@ import type {
   UpdateAttributesCommand,
 } from './command.ts';
 import { refused } from './command-result.ts';
-import type { ClusterTime, Lease, LeaseAttributes, NodeId } from './lease.ts';
+import {
+  type ClusterTime,
+  type Lease,
+  type LeaseAttributes,
+  leaseKey,
+  type NodeId,
+  subnetsOf,
+} from './lease.ts';
 import { type ClusterState, ownLease } from './state.ts';
 import { answerTo, notAMember, type Outcome, refuseWith, remember, superseded } from './transition.ts';
 
@@ -31,7 +38,7 @@ export function acquire(state: ClusterState, command: AcquireCommand): Outcome {
   const before = answerTo(state, requestId, nodeId);
   if (before !== undefined) {
     const current = ownLease(state, nodeId);
-    return current !== undefined && current.subnet === before.subnet
+    return current !== undefined && leaseKey(current) === before.subnet
       ? { state, result: { kind: 'acquired', lease: current, reusedFrom: null } }
       : superseded(state);
   }
@@ -42,7 +49,7 @@ export function acquire(state: ClusterState, command: AcquireCommand): Outcome {
   const vacated = vacate(state, attributes);
   const allocation = allocate(vacated, { ...command, range, now: time });
   if (allocation.kind === 'refused') return { state, result: refused(allocation.refusal) };
-  const subnet = allocation.kind === 'free' ? allocation.subnet : allocation.lease.subnet;
+  const subnet = allocation.kind === 'free' ? allocation.subnet : leaseKey(allocation.lease);
   const lease: Lease = {
     subnet,
     ipv6Subnet: null,
@@ -91,7 +98,7 @@ export function updateAttributes(state: ClusterState, command: UpdateAttributesC
   const vacated = vacate(state, attributes);
   const leases = new Map(vacated.leases);
   for (const lease of leases.values())
-    if (lease.nodeId === nodeId) leases.set(lease.subnet, { ...lease, attributes });
+    if (lease.nodeId === nodeId) leases.set(leaseKey(lease), { ...lease, attributes });
   return {
     state: { ...vacated, leases },
     result: { kind: 'attributes-updated', lease: { ...own, attributes } },
@@ -103,16 +110,16 @@ export function release(state: ClusterState, { nodeId, subnet }: ReleaseCommand)
   const lease = state.leases.get(subnet);
   const gone = lease === undefined && state.released.has(subnet);
   if (!gone && lease?.nodeId !== nodeId) return notHeld(state, nodeId, subnet);
-  return { state: giveBack(state, gone ? [] : [subnet]), result: { kind: 'released', subnet } };
+  return { state: giveBack(state, lease === undefined ? [] : [lease]), result: { kind: 'released', subnet } };
 }
 
 /** The subnets are free from now on, and known to have been used. */
-export function giveBack(state: ClusterState, subnets: readonly Cidr[]): ClusterState {
+export function giveBack(state: ClusterState, given: readonly Lease[]): ClusterState {
   const leases = new Map(state.leases);
   const released = new Map(state.released);
-  for (const subnet of subnets) {
-    leases.delete(subnet);
-    released.set(subnet, state.time);
+  for (const lease of given) {
+    leases.delete(leaseKey(lease));
+    for (const subnet of subnetsOf(lease)) released.set(subnet, state.time);
   }
   return { ...state, leases, released: newest(released) };
 }
@@ -121,7 +128,7 @@ export function giveBack(state: ClusterState, subnets: readonly Cidr[]): Cluster
 export function abandon(state: ClusterState, held: readonly Lease[]): ClusterState {
   const leases = new Map(state.leases);
   for (const lease of held)
-    if (lease.state !== 'draining') leases.set(lease.subnet, { ...lease, state: 'absent' });
+    if (lease.state !== 'draining') leases.set(leaseKey(lease), { ...lease, state: 'absent' });
   return { ...state, leases };
 }
 
@@ -132,12 +139,12 @@ export function reserve(state: ClusterState, { subnet, nodeId }: ReserveCommand)
   if (!rangeHolds(range, subnet))
     return refuseWith(state, 'subnet-out-of-range', EXIT.usage, outOfRange(range, subnet), elsewhere);
   for (const lease of state.leases.values())
-    if (lease.nodeId !== nodeId && cidrsOverlap(lease.subnet, subnet))
+    if (lease.nodeId !== nodeId && cidrsOverlap(leaseKey(lease), subnet))
       return refuseWith(
         state,
         'lease-taken',
         EXIT.conflict,
-        `Subnet ${subnet} overlaps ${lease.subnet}, which host ${lease.nodeId} holds.`,
+        `Subnet ${subnet} overlaps ${leaseKey(lease)}, which host ${lease.nodeId} holds.`,
         elsewhere,
       );
   for (const [reserved, owner] of state.reservations)
@@ -197,7 +204,7 @@ export function setConfig(state: ClusterState, command: SetConfigCommand): Outco
   if (unsupported !== null) return { state, result: refused(unsupported) };
   const range = ipv4Range(config);
   const moving = [...state.leases.values()].filter(
-    (lease) => range === null || !rangeHolds(range, lease.subnet),
+    (lease) => range === null || !rangeHolds(range, leaseKey(lease)),
   );
   if (moving.length > 0 && !moveLeases) return movesLeases(state, moving);
   const next = { ...state, config, configRevision: state.configRevision + 1 };
@@ -208,15 +215,16 @@ export function setConfig(state: ClusterState, command: SetConfigCommand): Outco
 function take(state: ClusterState, lease: Lease): ClusterState {
   const leases = new Map(state.leases);
   for (const other of state.leases.values())
-    if (other.nodeId === lease.nodeId) leases.set(other.subnet, { ...other, state: 'draining' });
-  leases.set(lease.subnet, lease);
+    if (other.nodeId === lease.nodeId) leases.set(leaseKey(other), { ...other, state: 'draining' });
+  leases.set(leaseKey(lease), lease);
   const released = new Map(state.released);
-  for (const subnet of state.released.keys()) if (cidrsOverlap(subnet, lease.subnet)) released.delete(subnet);
+  for (const subnet of state.released.keys())
+    if (cidrsOverlap(subnet, leaseKey(lease))) released.delete(subnet);
   return { ...state, leases, released };
 }
 
 function withLease(state: ClusterState, lease: Lease): ClusterState {
-  return { ...state, leases: new Map(state.leases).set(lease.subnet, lease) };
+  return { ...state, leases: new Map(state.leases).set(leaseKey(lease), lease) };
 }
 
 function newest(released: ReadonlyMap<Cidr, ClusterTime>): ReadonlyMap<Cidr, ClusterTime> {
@@ -238,7 +246,7 @@ function attributesConflict(
         state,
         'address-taken',
         EXIT.conflict,
-        `The public address ${publicIp} belongs to host ${state.members.get(lease.nodeId)?.name ?? lease.nodeId}, which holds ${lease.subnet}.`,
+        `The public address ${publicIp} belongs to host ${state.members.get(lease.nodeId)?.name ?? lease.nodeId}, which holds ${subnetsOf(lease).join(' and ')}.`,
         'Choose another interface or --public-ip, or remove the old member first.',
       );
   return null;
@@ -249,10 +257,7 @@ function vacate(state: ClusterState, { publicIp }: LeaseAttributes): ClusterStat
   const left = [...state.leases.values()].filter(
     (lease) => !isInUse(state, lease) && lease.attributes.publicIp === publicIp,
   );
-  return giveBack(
-    state,
-    left.map((lease) => lease.subnet),
-  );
+  return giveBack(state, left);
 }
 
 function isInUse({ members }: ClusterState, lease: Lease): boolean {

@@ -1,7 +1,7 @@
 /** What the data plane of one host needs of the replicated state, whole. Pure. */
 import type { NetworkConfig } from '../config/network-config.ts';
 import { compareIp, type Ip } from '../net/ip.ts';
-import type { Lease, LeaseSnapshot, NodeId } from './lease.ts';
+import { type Lease, type LeaseSnapshot, leaseKey, type NodeId } from './lease.ts';
 import { type ClusterState, ownLease } from './state.ts';
 
 /** Peers are the leases of all other hosts, absent and draining ones too: they are still routed. */
@@ -11,7 +11,7 @@ export function view(state: ClusterState, nodeId: NodeId): LeaseSnapshot<Network
     index: state.index,
     config: state.config,
     own: ownLease(state, nodeId) ?? null,
-    peers: peers.sort((a, b) => (a.subnet < b.subnet ? -1 : 1)),
+    peers: peers.sort((a, b) => (leaseKey(a) < leaseKey(b) ? -1 : 1)),
     memberIps: memberIps(state),
   };
 }
@@ -25,6 +25,5 @@ function memberIps(state: ClusterState): readonly Ip[] {
 }
 
 function addLease(ips: Set<Ip>, { attributes }: Lease): void {
-  ips.add(attributes.publicIp);
-  if (attributes.publicIpv6 !== null) ips.add(attributes.publicIpv6);
+  for (const ip of [attributes.publicIp, attributes.publicIpv6]) if (ip !== null) ips.add(ip);
 }

@@ -14,6 +14,7 @@ import type {
   TokenRevokeCommand,
 } from './command.ts';
 import { type CommandResult, refused } from './command-result.ts';
+import { subnetsOf } from './lease.ts';
 import { abandon, giveBack } from './lease-commands.ts';
 import { type Member, type MemberProfile, nodeIdOf } from './member.ts';
 import { type ClusterState, FEATURE_LEVEL } from './state.ts';
@@ -161,8 +162,8 @@ export function removeMember(state: ClusterState, { nodeId, keepsLease }: Member
       state: abandon({ ...state, members }, held),
       result: { kind: 'member-removed', member, released: [] },
     };
-  const released = held.map((lease) => lease.subnet);
-  const next = giveBack({ ...state, members }, released);
+  const next = giveBack({ ...state, members }, held);
+  const released = held.flatMap(subnetsOf);
   return { state: next, result: { kind: 'member-removed', member, released } };
 }
 

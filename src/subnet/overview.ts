@@ -6,16 +6,19 @@ import type { ClusterState } from './state.ts';
 export interface MemberOverview {
   readonly id: string;
   readonly name: string;
+  /** Where it speaks from, of either family. */
   readonly publicIp: string;
   readonly role: 'voter' | 'learner';
 }
 
 export interface LeaseOverview {
-  readonly subnet: string;
+  readonly subnet: string | null;
+  readonly ipv6Subnet: string | null;
   readonly nodeId: string;
   /** The beginning of the id where the holder is no member. */
   readonly nodeName: string;
-  readonly publicIp: string;
+  readonly publicIp: string | null;
+  readonly publicIpv6: string | null;
   readonly state: LeaseState;
 }
 
@@ -32,11 +35,13 @@ export function memberOverview(
 }
 
 export function leaseOverview({ leases, members }: ClusterState): readonly LeaseOverview[] {
-  return [...leases.values()].map(({ subnet, nodeId, attributes, state }) => ({
+  return [...leases.values()].map(({ subnet, ipv6Subnet, nodeId, attributes, state }) => ({
     subnet,
+    ipv6Subnet,
     nodeId,
     nodeName: members.get(nodeId)?.name ?? nodeId.slice(0, 8),
     publicIp: attributes.publicIp,
+    publicIpv6: attributes.publicIpv6,
     state,
   }));
 }

@@ -32,7 +32,7 @@ import {
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import { clusterId, epoch, networkConfig, requestId, revision } from './command.ts';
-import type { ClusterTime, Lease, NodeId } from './lease.ts';
+import { type ClusterTime, type Lease, leaseKey, type NodeId } from './lease.ts';
 import { clusterTime, lease, nodeId } from './lease-codec.ts';
 import { type Member, member, replicaId } from './member.ts';
 import { type Token, token } from './token.ts';
@@ -161,7 +161,7 @@ function readState(fields: Fields): ClusterState {
     peers: fields.get('peers', list(ip, PEERS_MAX)),
     members: keyed(fields.get('members', list(member, MEMBERS_MAX)), (one) => one.nodeId),
     tokens: keyed(fields.get('tokens', list(token, TOKENS_MAX)), (one) => one.id),
-    leases: keyed(fields.get('leases', list(lease, LEASES_MAX)), (one) => one.subnet),
+    leases: keyed(fields.get('leases', list(lease, LEASES_MAX)), leaseKey),
     reservations: new Map(fields.get('reservations', list(reservation, RESERVATIONS_MAX))),
     released: new Map(fields.get('released', list(releasedSubnet, RELEASED_MAX))),
     answers: fields.get('answers', list(answer, ANSWERS_MAX)),

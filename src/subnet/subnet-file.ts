@@ -11,7 +11,7 @@ import { type Family, ipAdd } from '../net/ip.ts';
 
 export interface SubnetFile {
   readonly config: NetworkConfig;
-  readonly subnet: Cidr;
+  readonly subnet: Cidr | null;
   readonly ipv6Subnet: Cidr | null;
   readonly mtu: number;
   readonly ipMasq: boolean;
@@ -27,7 +27,7 @@ export interface PreviousSubnet {
 
 export function formatSubnetFile({ config, subnet, ipv6Subnet, mtu, ipMasq }: SubnetFile): string {
   const lines: string[] = [];
-  if (config.EnableIPv4 && config.Network !== undefined)
+  if (config.EnableIPv4 && config.Network !== undefined && subnet !== null)
     lines.push(`FLANNEL_NETWORK=${config.Network}`, `FLANNEL_SUBNET=${gatewayCidr(subnet)}`);
   if (config.EnableIPv6 && config.IPv6Network !== undefined && ipv6Subnet !== null)
     lines.push(

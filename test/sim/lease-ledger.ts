@@ -8,7 +8,7 @@
 import { crc32 } from 'node:zlib';
 import { check } from '../../raft/sim/index.ts';
 import type { Command } from '../../src/subnet/command.ts';
-import type { Lease } from '../../src/subnet/lease.ts';
+import { type Lease, leaseKey } from '../../src/subnet/lease.ts';
 import { type ClusterState, encodeState } from '../../src/subnet/state.ts';
 
 /** Whole states are compared at every index that this divides. */
@@ -58,13 +58,13 @@ export class LeaseLedger {
     checkOverlaps([...after.leases.values()]);
     for (const lease of after.leases.values()) checkChange(command, before, lease);
     for (const lease of before.leases.values()) {
-      if (!after.leases.has(lease.subnet)) checkLoss(command, before, lease);
+      if (!after.leases.has(leaseKey(lease))) checkLoss(command, before, lease);
     }
   }
 }
 
 function checkOverlaps(leases: readonly Lease[]): void {
-  const ranges = leases.map((lease) => rangeOf(lease.subnet)).sort((a, b) => a.first - b.first);
+  const ranges = leases.map((lease) => rangeOf(leaseKey(lease))).sort((a, b) => a.first - b.first);
   for (const [i, range] of ranges.entries()) {
     const next = ranges[i + 1];
     check(next === undefined || next.first > range.last, 'no overlapping leases', () => {
@@ -81,7 +81,7 @@ function rangeOf(subnet: string): { readonly subnet: string; readonly first: num
 
 /** Why `lease` is what it is now: it was so before, or the command says so. */
 function checkChange(command: Command, before: ClusterState, lease: Lease): void {
-  const old = before.leases.get(lease.subnet);
+  const old = before.leases.get(leaseKey(lease));
   if (old === lease) return;
   const what = `${command.kind} makes ${show(lease)} of ${old === undefined ? 'nothing' : show(old)}`;
   if (old === undefined || old.nodeId !== lease.nodeId) {
@@ -101,7 +101,7 @@ function checkChange(command: Command, before: ClusterState, lease: Lease): void
   const why: Record<Lease['state'], boolean> = {
     active: own && (command.kind === 'acquire' || command.kind === 'renew'),
     absent:
-      (command.kind === 'mark-absent' && command.subnets.includes(lease.subnet)) ||
+      (command.kind === 'mark-absent' && command.subnets.includes(leaseKey(lease))) ||
       (command.kind === 'member-remove' && own && command.keepsLease),
     draining: own && command.kind === 'acquire',
   };

@@ -15,7 +15,7 @@ import {
 } from '../../src/subnet/cluster-time.ts';
 import { type Command, decodeCommand, encodeCommand } from '../../src/subnet/command.ts';
 import type { CommandResult } from '../../src/subnet/command-result.ts';
-import { type ClusterTime, toClusterTime } from '../../src/subnet/lease.ts';
+import { type ClusterTime, leaseKey, toClusterTime } from '../../src/subnet/lease.ts';
 import type { MemberProfile } from '../../src/subnet/member.ts';
 import type { ClusterState } from '../../src/subnet/state.ts';
 import { SubnetStateMachine } from '../../src/subnet/state-machine.ts';
@@ -137,8 +137,8 @@ function draw(random: Random, count: number, machine: SimulatedSubnet): Command 
   const { nodeId } = host.profile;
   // Mostly new; sometimes one whose answer may have been lost.
   const requestId = `request-${random.chance(0.9) ? count : random.integer(Math.max(0, count - 9), count)}`;
-  const held = [...state.leases.values()].find((lease) => lease.nodeId === nodeId)?.subnet;
-  const subnet = held !== undefined && random.chance(0.8) ? held : pick(random, SUBNETS);
+  const held = [...state.leases.values()].find((lease) => lease.nodeId === nodeId);
+  const subnet = held !== undefined && random.chance(0.8) ? leaseKey(held) : pick(random, SUBNETS);
   const kind = pick(random, KINDS);
   switch (kind) {
     case 'acquire':
@@ -158,7 +158,7 @@ function draw(random: Random, count: number, machine: SimulatedSubnet): Command 
     case 'unreserve':
       return { kind, time, subnet: pick(random, [...state.reservations.keys(), subnet]) };
     case 'mark-absent':
-      return { kind, time, subnets: expiredLeases(state.leases.values(), time).map((lease) => lease.subnet) };
+      return { kind, time, subnets: expiredLeases(state.leases.values(), time).map(leaseKey) };
     case 'update-attributes': {
       const publicIp = toIp(`198.51.100.${random.integer(1, 9)}`);
       return { kind, time, nodeId, attributes: { ...host.attributes, publicIp } };

@@ -10,7 +10,7 @@ import { toCidr } from '../../src/net/cidr.ts';
 import { addTime } from '../../src/subnet/cluster-time.ts';
 import { type Command, decodeCommand } from '../../src/subnet/command.ts';
 import type { CommandResult } from '../../src/subnet/command-result.ts';
-import type { Lease } from '../../src/subnet/lease.ts';
+import { type Lease, leaseKey } from '../../src/subnet/lease.ts';
 import { type ClusterState, decodeState, encodeState } from '../../src/subnet/state.ts';
 import { SubnetStateMachine, transition } from '../../src/subnet/state-machine.ts';
 import { SimulatedSubnet, subnetWorkload } from './subnet-workload.ts';
@@ -62,9 +62,9 @@ function withLease(state: ClusterState, change: (first: Lease) => Lease | null):
   const [first] = state.leases.values();
   if (first === undefined) return state;
   const leases = new Map(state.leases);
-  leases.delete(first.subnet);
+  leases.delete(leaseKey(first));
   const changed = change(first);
-  if (changed !== null) leases.set(changed.subnet, changed);
+  if (changed !== null) leases.set(leaseKey(changed), changed);
   return { ...state, leases };
 }
 
@@ -76,7 +76,7 @@ describe('a mistake is caught:', () => {
       (command, state) => {
         if (command.kind !== 'acquire') return state;
         const [first] = state.leases.values();
-        if (first === undefined || !first.subnet.endsWith('/28')) return state;
+        if (first === undefined || !first.subnet?.endsWith('/28')) return state;
         const subnet = toCidr(first.subnet.replace('/28', '/29'));
         return {
           ...state,

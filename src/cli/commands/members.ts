@@ -3,7 +3,7 @@ import type { Member } from '../../control/answers.ts';
 import { EXIT } from '../../errors.ts';
 import type { CommandFunction } from '../context.ts';
 import { reportLocal } from '../local-read.ts';
-import { duration, orDash, shortId, table } from '../table.ts';
+import { both, duration, orDash, shortId, table } from '../table.ts';
 
 export const members: CommandFunction = async (context) => {
   reportLocal(context, await context.ask('members', {}), memberTable);
@@ -11,10 +11,10 @@ export const members: CommandFunction = async (context) => {
 };
 
 function memberTable(all: readonly Member[]): string {
-  const rows = all.map(({ id, name, publicIp, role, leader, lastContactMs, matchIndex }) => [
+  const rows = all.map(({ id, name, publicIp, publicIpv6, role, leader, lastContactMs, matchIndex }) => [
     shortId(id),
     name,
-    publicIp,
+    both(publicIp, publicIpv6),
     leader ? `${role}, leader` : role,
     lastContactMs === null ? '-' : `${duration(lastContactMs)} ago`,
     orDash(matchIndex),

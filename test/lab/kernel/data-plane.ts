@@ -12,7 +12,7 @@ import { toIp } from '../../../src/net/ip.ts';
 import { NetlinkKernel } from '../../../src/netlink/kernel.ts';
 import { RouteLookup } from '../../../src/path/route-lookup.ts';
 import { type ChosenPath, selectPath } from '../../../src/path/selection.ts';
-import type { NodeId } from '../../../src/subnet/lease.ts';
+import { leaseSide, type NodeId } from '../../../src/subnet/lease.ts';
 import { inNamespace } from '../../support/in-namespace.ts';
 import { type LeaseHost, nodeIdOf, snapshot } from '../../support/leases.ts';
 import type { Host } from '../lab.ts';
@@ -50,17 +50,19 @@ export class DataPlane implements AsyncDisposable {
     const leases = snapshot(config, this.#self, hosts);
     await this.#lookup.setPeers(
       'eth0',
-      leases.peers.map(({ attributes }) => attributes.publicIp),
+      leases.peers.flatMap((peer) => leaseSide(peer, 4)?.publicIp ?? []),
     );
     const paths = new Map(
-      leases.peers.map((peer) => [
-        peer.nodeId,
-        selectPath(config.Backend, peer, this.#lookup.proofs.get(peer.attributes.publicIp)),
-      ]),
+      leases.peers.map((peer) => {
+        const side = leaseSide(peer, 4);
+        const proof = side === null ? undefined : this.#lookup.proofs.get(side.publicIp);
+        return [peer.nodeId, selectPath(config.Backend, peer, proof)];
+      }),
     );
     const link = (await this.kernel.read()).links.find(({ name }) => name === 'eth0');
     if (link === undefined) throw new Error('no eth0');
-    const facts = { iface: 'eth0', index: link.index, address: toIp(this.#self.address), mtu: link.mtu };
+    const address = toIp(this.#self.address);
+    const facts = { iface: 'eth0', index: link.index, address, address6: null, mtu: link.mtu };
     this.#state = desired(leases, facts, paths);
     this.reconciler.setDesired(this.#state);
     await this.reconciler.sync();

@@ -8,7 +8,7 @@ import type { ChosenPath } from '../../../src/path/selection.ts';
 import { type LeaseHost, lease, networkConfig, nodeIdOf, snapshot } from '../../support/leases.ts';
 
 const own: LeaseHost = { number: 1, address: '10.99.1.11' };
-const host: HostFacts = { iface: 'eth0', index: 2, address: toIp('10.99.1.11'), mtu: 1500 };
+const host: HostFacts = { iface: 'eth0', index: 2, address: toIp('10.99.1.11'), address6: null, mtu: 1500 };
 
 function path(kind: ChosenPath['kind']): ChosenPath {
   return { kind, reason: null, directPossible: kind === 'direct' };

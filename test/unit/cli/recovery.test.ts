@@ -47,9 +47,11 @@ const survey: Survey = {
   leases: [
     {
       subnet: '10.5.1.0/24',
+      ipv6Subnet: null,
       nodeId: 'a'.repeat(32),
       nodeName: 'host-a',
       publicIp: '10.0.0.11',
+      publicIpv6: null,
       state: 'absent',
     },
   ],

@@ -45,7 +45,7 @@ const facts: InterfaceFacts = {
   defaultIface: 'enp0s3',
 };
 const nothing: InterfaceWish = {
-  ...{ iface: [], ifaceRegex: [], canReach: null, publicIp: null, joins: null, peers: [] },
+  ...{ iface: [], ifaceRegex: [], canReach: null, publicIp: null, publicIpv6: null, joins: null, peers: [] },
 };
 
 function select(wish: Partial<InterfaceWish>, more: Partial<InterfaceFacts> = {}): unknown {
@@ -157,6 +157,7 @@ test('the facts of the interface come along', () => {
     iface: 'enp0s8',
     index: 3,
     address: '192.168.56.21',
+    address6: null,
     mtu: 9000,
   });
 });

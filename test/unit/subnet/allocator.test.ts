@@ -9,7 +9,7 @@ import {
   type Holdings,
 } from '../../../src/subnet/allocator.ts';
 import { ABSENT_REUSE_MS } from '../../../src/subnet/cluster-time.ts';
-import { type Lease, type LeaseState, toClusterTime } from '../../../src/subnet/lease.ts';
+import { type Lease, type LeaseState, leaseKey, toClusterTime } from '../../../src/subnet/lease.ts';
 
 /** Many runs, and the machine may have other work. */
 vi.setConfig({ testTimeout: 60_000 });
@@ -45,7 +45,7 @@ interface Given {
 
 function holdings({ leases = [], reserved = {}, released = {} }: Given): Holdings {
   return {
-    leases: new Map(leases.map((one) => [one.subnet, one])),
+    leases: new Map(leases.map((one) => [leaseKey(one), one])),
     reservations: new Map(Object.entries(reserved).map(([subnet, n]) => [toCidr(subnet), node(n)])),
     released: new Map(
       Object.entries(released).map(([subnet, time]) => [toCidr(subnet), toClusterTime(time)]),
@@ -67,7 +67,7 @@ function ask(given: Given, change: Partial<AllocationRequest> = {}): Allocation 
 
 function subnetOf(allocation: Allocation): Cidr | string {
   if (allocation.kind === 'refused') return allocation.refusal.code;
-  return allocation.kind === 'free' ? allocation.subnet : allocation.lease.subnet;
+  return allocation.kind === 'free' ? allocation.subnet : leaseKey(allocation.lease);
 }
 
 describe('order', () => {

@@ -6,7 +6,7 @@ import { toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import { macFromBytes } from '../../../src/net/mac.ts';
 import type { Command } from '../../../src/subnet/command.ts';
-import { type LeaseAttributes, toClusterTime } from '../../../src/subnet/lease.ts';
+import { type LeaseAttributes, leaseKey, toClusterTime } from '../../../src/subnet/lease.ts';
 import type { MemberProfile } from '../../../src/subnet/member.ts';
 import type { ClusterState } from '../../../src/subnet/state.ts';
 import { attributes, bootstrapCommand, configOf, DAY_MS, grant, node, profile } from './samples.ts';
@@ -185,7 +185,8 @@ export const steps: fc.Arbitrary<readonly Step[]> = fc
 function aimed(state: ClusterState, one: Command, aim: number): Command {
   const lease = [...state.leases.values()][aim];
   if (lease === undefined || aim >= 7) return one;
-  const { subnet: held, nodeId: owner } = lease;
+  const held = leaseKey(lease);
+  const { nodeId: owner } = lease;
   if (one.kind === 'renew' || one.kind === 'release') return { ...one, subnet: held, nodeId: owner };
   if (one.kind === 'rejoin') {
     const retired = state.members.get(owner)?.replicaId;

@@ -8,7 +8,7 @@ import {
   observeStamp,
   renewalDue,
 } from '../../../src/subnet/cluster-time.ts';
-import { toClusterTime } from '../../../src/subnet/lease.ts';
+import { leaseKey, toClusterTime } from '../../../src/subnet/lease.ts';
 import { acquireCommand, cluster, DAY_MS, HOUR_MS } from './samples.ts';
 
 const at = toClusterTime;
@@ -45,7 +45,7 @@ it('says which leases have expired and when one is due', () => {
   expect(renewalDue(lease, HOUR_MS)).toBe(5 + 23 * HOUR_MS);
   expect(expiredLeases(replica.state.leases.values(), at(4 + DAY_MS))).toEqual([]);
   expect(expiredLeases(replica.state.leases.values(), at(5 + DAY_MS))).toEqual([lease]);
-  replica.apply({ kind: 'mark-absent', time: at(5 + DAY_MS), subnets: [lease.subnet] });
+  replica.apply({ kind: 'mark-absent', time: at(5 + DAY_MS), subnets: [leaseKey(lease)] });
   expect(expiredLeases(replica.state.leases.values(), at(9 + DAY_MS)), 'said once').toEqual([]);
 });
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { toReplicaId } from '../../../raft/core/types.ts';
+import { leaseKey } from '../../../src/subnet/lease.ts';
 import { newEpoch } from '../../../src/subnet/new-epoch.ts';
 import { decodeState, encodeState, isRetired } from '../../../src/subnet/state.ts';
 import { transition } from '../../../src/subnet/state-machine.ts';
@@ -80,5 +81,5 @@ test('a stranger gets a subnet that was never used', () => {
   const { result } = transition(joined.state, acquireCommand(9), 101);
   expect(result).toMatchObject({ kind: 'acquired' });
   const used = [...cluster.state.leases.keys(), given].map(String);
-  expect(result.kind === 'acquired' && !used.includes(result.lease.subnet)).toBe(true);
+  expect(result.kind === 'acquired' && !used.includes(leaseKey(result.lease))).toBe(true);
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { toReplicaId } from '../../../raft/core/types.ts';
 import { toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
-import { type Lease, toClusterTime } from '../../../src/subnet/lease.ts';
+import { type Lease, leaseKey, toClusterTime } from '../../../src/subnet/lease.ts';
 import { view } from '../../../src/subnet/lease-view.ts';
 import { encodeState, isRetired, memberByReplica } from '../../../src/subnet/state.ts';
 import { secretMatches } from '../../../src/subnet/token.ts';
@@ -165,9 +165,9 @@ describe('members and tokens', () => {
     const { lease } = replica.expect('acquired', acquireCommand(2));
     const remove = (n: number) =>
       ({ kind: 'member-remove', time: at(9), nodeId: node(n), keepsLease: false }) as const;
-    expect(replica.expect('member-removed', remove(2))).toMatchObject({ released: [lease.subnet] });
+    expect(replica.expect('member-removed', remove(2))).toMatchObject({ released: [leaseKey(lease)] });
     expect(replica.state.leases.size).toBe(0);
-    expect(replica.state.released.get(lease.subnet)).toBe(9);
+    expect(replica.state.released.get(leaseKey(lease))).toBe(9);
     expect(isRetired(replica.state, toReplicaId(2))).toBe(true);
     expect(replica.refused(remove(2))).toBe('not-a-member');
     expect(replica.refused(remove(1))).toBe('last-member');
@@ -178,8 +178,8 @@ describe('members and tokens', () => {
     const { lease } = replica.expect('acquired', acquireCommand(2, { time: at(5) }));
     const removal = { kind: 'member-remove', time: at(9), nodeId: node(2), keepsLease: true } as const;
     expect(replica.expect('member-removed', removal)).toMatchObject({ released: [] });
-    expect(replica.state.leases.get(lease.subnet)).toEqual({ ...lease, state: 'absent' });
-    const renewal = { kind: 'renew', time: at(10), nodeId: node(2), subnet: lease.subnet } as const;
+    expect(replica.state.leases.get(leaseKey(lease))).toEqual({ ...lease, state: 'absent' });
+    const renewal = { kind: 'renew', time: at(10), nodeId: node(2), subnet: leaseKey(lease) } as const;
     expect(replica.refused(renewal)).toBe('not-a-member');
   });
   it('gives that lease to its host when it joins again, and to nobody else while there is another', () => {
@@ -187,11 +187,11 @@ describe('members and tokens', () => {
     const { lease } = replica.expect('acquired', acquireCommand(2));
     replica.apply({ kind: 'member-remove', time: at(9), nodeId: node(2), keepsLease: true });
     replica.expect('joined', joinCommand(3, { requestId: 'join-3-again' }));
-    const other = replica.expect('acquired', acquireCommand(3, { previous: [lease.subnet] }));
-    expect(other.lease.subnet).not.toBe(lease.subnet);
+    const other = replica.expect('acquired', acquireCommand(3, { previous: [leaseKey(lease)] }));
+    expect(other.lease.subnet).not.toBe(leaseKey(lease));
     replica.expect('joined', joinCommand(2, { requestId: 'join-2-again' }));
     const again = replica.expect('acquired', acquireCommand(2, { requestId: 'acquire-2-again' }));
-    expect(again.lease).toMatchObject({ subnet: lease.subnet, state: 'active' });
+    expect(again.lease).toMatchObject({ subnet: leaseKey(lease), state: 'active' });
   });
   it('gives that lease back when another host has its address', () => {
     const replica = cluster(2);
@@ -199,8 +199,8 @@ describe('members and tokens', () => {
     replica.apply({ kind: 'member-remove', time: at(9), nodeId: node(2), keepsLease: true });
     replica.expect('joined', joinCommand(3, { requestId: 'join-3-again' }));
     replica.expect('acquired', acquireCommand(3, { attributes: attributes(2) }));
-    expect(replica.state.leases.has(lease.subnet)).toBe(false);
-    expect(replica.state.released.has(lease.subnet)).toBe(true);
+    expect(replica.state.leases.has(leaseKey(lease))).toBe(false);
+    expect(replica.state.released.has(leaseKey(lease))).toBe(true);
   });
   it('brings a member back as a new replica, once a request, and only from the replica that it is', () => {
     const replica = cluster(2);
@@ -216,7 +216,7 @@ describe('members and tokens', () => {
     const before = replica.state.members.get(node(2));
     const { member } = replica.expect('joined', back(2, 'rejoin-once'));
     expect(member).toEqual({ ...before, replicaId: 3, joinedAt: 7 });
-    expect(replica.state.leases.get(lease.subnet)).toEqual(lease);
+    expect(replica.state.leases.get(leaseKey(lease))).toEqual(lease);
     expect(isRetired(replica.state, toReplicaId(2))).toBe(true);
     expect(replica.expect('joined', back(2, 'rejoin-once')).member, 'the answer was lost').toEqual(member);
     expect(replica.refused(back(2, 'rejoin-copy')), 'a copy of the old directory').toBe('replaced-since');
@@ -291,7 +291,7 @@ describe('leases', () => {
   it('does not give back to a late duplicate what was released since', () => {
     const replica = cluster(2);
     const { lease } = replica.expect('acquired', acquireCommand(2));
-    const release = { kind: 'release', time: at(1), nodeId: node(2), subnet: lease.subnet } as const;
+    const release = { kind: 'release', time: at(1), nodeId: node(2), subnet: leaseKey(lease) } as const;
     replica.expect('released', release);
     replica.expect('released', release);
     expect(replica.refused(acquireCommand(2))).toBe('request-superseded');
@@ -316,8 +316,8 @@ describe('leases', () => {
   });
   it('marks absent only what has expired, and renewing brings it back', () => {
     const replica = cluster(3);
-    const first = replica.expect('acquired', acquireCommand(2)).lease.subnet;
-    const second = replica.expect('acquired', acquireCommand(3)).lease.subnet;
+    const first = leaseKey(replica.expect('acquired', acquireCommand(2)).lease);
+    const second = leaseKey(replica.expect('acquired', acquireCommand(3)).lease);
     replica.expect('renewed', { kind: 'renew', time: at(HOUR_MS), nodeId: node(3), subnet: second });
     const subnets = [first, second, toCidr('10.5.77.0/24')];
     expect(
@@ -350,7 +350,7 @@ describe('leases', () => {
       '10.5.2.0/24',
     );
     replica.expect('joined', joinCommand(3));
-    expect(replica.expect('acquired', acquireCommand(3)).lease.subnet).toBe(subnet);
+    expect(leaseKey(replica.expect('acquired', acquireCommand(3)).lease)).toBe(subnet);
     const taken = { kind: 'reserve', time: at(0), subnet: toCidr('10.5.2.0/24'), nodeId: node(3) } as const;
     expect(replica.refused(taken)).toBe('lease-taken');
     expect(replica.refused({ ...taken, subnet: toCidr('10.5.2.0/25') })).toBe('subnet-out-of-range');
@@ -385,9 +385,9 @@ describe('set-config', () => {
     expect(leases(replica)).toEqual([{ ...old, state: 'draining' }, moved]);
     expect(view(replica.state, node(2))).toMatchObject({ own: moved, peers: [] });
     expect(view(replica.state, node(3)).peers.map((lease) => lease.state)).toEqual(['draining', 'active']);
-    replica.expect('renewed', { kind: 'renew', time: at(1), nodeId: node(2), subnet: old.subnet });
-    expect(replica.state.leases.get(old.subnet)?.state).toBe('draining');
-    replica.expect('released', { kind: 'release', time: at(2), nodeId: node(2), subnet: old.subnet });
+    replica.expect('renewed', { kind: 'renew', time: at(1), nodeId: node(2), subnet: leaseKey(old) });
+    expect(replica.state.leases.get(leaseKey(old))?.state).toBe('draining');
+    replica.expect('released', { kind: 'release', time: at(2), nodeId: node(2), subnet: leaseKey(old) });
     expect(leases(replica)).toEqual([moved]);
   });
 });
