@@ -5,7 +5,6 @@
  */
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { DecodeError, Fields, parseJsonBytes, text } from '../config/strict-json.ts';
-import { deadline } from '../deadline.ts';
 
 export interface EngineSocket {
   readonly path: string;
@@ -24,6 +23,12 @@ export class EngineError extends Error {
     super(message, options);
     this.status = options?.status ?? null;
   }
+}
+
+/** Disposed of, it ends. */
+export interface EngineEvents extends Disposable {
+  /** By the engine, too. */
+  readonly ended: Promise<void>;
 }
 
 /** Of API 1.n: with 49 came the firewall backend, the newest thing that is read here. */
@@ -91,20 +96,21 @@ export class EngineClient {
   }
 
   /** Calls `onEvent` at least once after each event of these types; what happened is to be read anew. Resolves when
-   *  the engine listens, with a promise that resolves when it has stopped to. */
-  async events(types: readonly string[], onEvent: () => void): Promise<{ readonly ended: Promise<void> }> {
+   *  the engine has begun to tell. */
+  async events(types: readonly string[], onEvent: () => void): Promise<EngineEvents> {
     const filters = encodeURIComponent(JSON.stringify({ type: types }));
     const path = this.#versioned(`/events?filters=${filters}`);
     const response = await head(this.#socketPath, { method: 'GET', path, signal: this.#signal });
     // One that is killed ends it with an error.
     response.on('error', () => undefined);
     const ended = new Promise<void>((resolve) => response.once('close', resolve));
+    const close = (): void => void response.destroy();
     if (response.statusCode !== 200) {
-      response.destroy();
+      close();
       throw new EngineError(`it refuses to tell its events (${response.statusCode})`);
     }
     response.on('data', onEvent);
-    return { ended };
+    return { ended, [Symbol.dispose]: close };
   }
 
   #call(method: string, path: string, body?: unknown): Promise<unknown> {
@@ -124,17 +130,15 @@ interface Call {
 }
 
 async function exchange(socketPath: string, call: Call): Promise<unknown> {
-  const signal = deadline(CALL_TIMEOUT_MS, call.signal);
+  const response = await head(socketPath, call);
   try {
-    const response = await head(socketPath, { ...call, signal });
     const bytes = await readBounded(response);
     const status = response.statusCode ?? 0;
     if (status >= 400) throw new EngineError(refusalText(bytes) ?? `status ${status}`, { status });
     return bytes.length === 0 ? undefined : parseJsonBytes(bytes, ANSWER_BYTES_MAX);
   } catch (cause) {
     if (cause instanceof EngineError) throw cause;
-    const reason = signal.aborted ? `no answer within ${CALL_TIMEOUT_MS / 1000} s` : messageOf(cause);
-    throw new EngineError(`${call.method} ${call.path}: ${reason}`, { cause });
+    throw new EngineError(`${call.method} ${call.path}: ${messageOf(cause)}`, { cause });
   }
 }
 
@@ -143,29 +147,41 @@ async function head(socketPath: string, { method, path, body, signal }: Call): P
   const headers = { host: 'docker', ...(body !== undefined && { 'content-type': 'application/json' }) };
   const options: RequestOptions = { socketPath, method, path, headers, agent: false };
   const request = httpRequest(signal === undefined ? options : { ...options, signal });
-  return await new Promise((resolve, reject) => {
-    const late = (): void => void request.destroy(new Error(`no answer within ${CALL_TIMEOUT_MS / 1000} s`));
-    request.setTimeout(CALL_TIMEOUT_MS, late);
-    request.on('error', (cause) => reject(new EngineError(`${method} ${path}: ${cause.message}`, { cause })));
-    request.once('response', (response) => {
-      request.setTimeout(0);
-      resolve(response);
+  const timer = setTimeout(() => request.destroy(late()), CALL_TIMEOUT_MS);
+  try {
+    return await new Promise((resolve, reject) => {
+      request.once('response', resolve);
+      // It stays: an error that comes after the answer must not end the process.
+      request.on('error', reject);
+      request.end(body === undefined ? undefined : JSON.stringify(body));
     });
-    request.end(body === undefined ? undefined : JSON.stringify(body));
-  });
+  } catch (cause) {
+    throw new EngineError(`${method} ${path}: ${messageOf(cause)}`, { cause });
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function readBounded(response: IncomingMessage): Promise<Buffer> {
+  const timer = setTimeout(() => response.destroy(late()), CALL_TIMEOUT_MS);
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of response) {
-    if (!Buffer.isBuffer(chunk)) throw new TypeError('no bytes');
-    length += chunk.length;
-    if (length > ANSWER_BYTES_MAX)
-      throw new EngineError(`an answer of more than ${ANSWER_BYTES_MAX >> 20} MiB`);
-    chunks.push(chunk);
+  try {
+    for await (const chunk of response) {
+      if (!Buffer.isBuffer(chunk)) throw new TypeError('no bytes');
+      length += chunk.length;
+      if (length > ANSWER_BYTES_MAX)
+        throw new EngineError(`an answer of more than ${ANSWER_BYTES_MAX >> 20} MiB`);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  } finally {
+    clearTimeout(timer);
   }
-  return Buffer.concat(chunks);
+}
+
+function late(): Error {
+  return new Error(`no answer within ${CALL_TIMEOUT_MS / 1000} s`);
 }
 
 /** The engine's own sentence. */
