@@ -14,11 +14,15 @@ import type { Replica } from '../cluster/replica.ts';
 import { VotersKeeper } from '../cluster/voters-keeper.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
 import { serveControl } from '../control/server.ts';
+import { engineSocket } from '../docker/engine-client.ts';
+import { EngineWatcher } from '../docker/engine-watcher.ts';
+import { engineFailure, engineProblems } from '../docker/problems.ts';
 import { EXIT, type ExitCode, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import type { Wanted } from '../host/surroundings.ts';
 import { SurroundingsWatch } from '../host/watch.ts';
 import type { NetlinkKernel } from '../netlink/kernel.ts';
+import type { Problem } from '../observe/agent-facts.ts';
 import { serveHealth } from '../observe/health-server.ts';
 import type { Log } from '../observe/log.ts';
 import type { NodeId } from '../subnet/lease.ts';
@@ -67,6 +71,7 @@ export class Agent {
   #membership: Membership;
   #holder: LeaseHolder | null = null;
   #epochWatch: EpochWatch | null = null;
+  #engine: EngineWatcher | null = null;
   #markReady: () => void = () => undefined;
   #failReady: (error: Error) => void = () => undefined;
   #end: (code: ExitCode) => void = () => undefined;
@@ -132,6 +137,7 @@ export class Agent {
         ...(refusal === null ? [] : [{ ...refusal, severity: 'error' } as const]),
         ...(newerEpoch === null ? [] : [newerEpoch]),
         ...this.#surroundings.problems,
+        ...this.#engineProblems(),
       ],
     };
   }
@@ -154,6 +160,7 @@ export class Agent {
     this.#stack.push(async () => watcher[Symbol.dispose]());
     this.#stack.push(() => this.#dataPlane.close());
     this.#stack.push(() => this.#surroundings.close());
+    this.#startEngine();
     this.#stack.push(async () => this.#replica?.close());
     if (replica instanceof Comeback) this.#stack.push(() => replica.close());
     const control = await serveControl(runDir, this.#api(), log);
@@ -167,6 +174,17 @@ export class Agent {
     if (replica instanceof Comeback)
       replica.start((back, membership) => this.#attach(back, membership, cache));
     else this.#attach(replica, this.#membership, cache);
+  }
+
+  /** Its start, its end and each new network of it are a reason to look at the rules. */
+  #startEngine(): void {
+    const engine = new EngineWatcher({
+      socket: engineSocket(process.env),
+      log: this.#parts.log,
+      onChange: () => this.#dataPlane.setEngine(engine.facts),
+    });
+    this.#stack.push(() => engine[Symbol.asyncDispose]());
+    this.#engine = engine;
   }
 
   #attach(replica: Replica, membership: Membership, cache: CacheWriter): void {
@@ -250,6 +268,18 @@ export class Agent {
     if (!this.#dataPlane.ready) return;
     this.#markReady();
     this.#surroundings.start();
+  }
+
+  #engineProblems(): readonly Problem[] {
+    const { facts = null, failure = null } = this.#engine ?? {};
+    if (failure !== null) return [engineFailure(failure)];
+    const { snapshot } = this.#dataPlane;
+    if (facts === null || snapshot === null || snapshot.own === null) return [];
+    const { config, own } = snapshot;
+    return engineProblems(facts, {
+      networks: [config.Network, config.IPv6Network].filter((network) => network !== undefined),
+      leases: [own.subnet, own.ipv6Subnet].filter((subnet) => subnet !== null),
+    });
   }
 
   #wantedOfHost(): Wanted | null {

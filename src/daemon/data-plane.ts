@@ -13,7 +13,7 @@ import { type Kernel, KernelError } from '../dataplane/kernel.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { type ListedRoute, routeList } from '../dataplane/route-list.ts';
 import { TsflannelError } from '../errors.ts';
-import type { Firewall, FirewallConfig, PeerSource } from '../firewall/firewall.ts';
+import type { Firewall, FirewallConfig, FirewallEngine, PeerSource } from '../firewall/firewall.ts';
 import { type Cidr, cidrBase } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
@@ -47,6 +47,7 @@ export class DataPlane implements AsyncDisposable {
   readonly #resync: NodeJS.Timeout;
   #snapshot: LeaseSnapshot<NetworkConfig> | null = null;
   #host: HostFacts | null = null;
+  #engine: FirewallEngine | null = null;
   #paths: ReadonlyMap<NodeId, PeerPath> = new Map();
   #desired: DesiredState = NOTHING_DESIRED;
   #written: string | null = null;
@@ -107,6 +108,12 @@ export class DataPlane implements AsyncDisposable {
   /** Null while the interface is missing: the kernel keeps what it has. */
   setHost(host: HostFacts | null): void {
     this.#host = host;
+    this.#wake();
+  }
+
+  /** Null when no engine answers. The one that was there last is the best guess at the one that comes next. */
+  setEngine(engine: FirewallEngine | null): void {
+    this.#engine = engine ?? this.#engine;
     this.#wake();
   }
 
@@ -228,7 +235,7 @@ export class DataPlane implements AsyncDisposable {
       peers: peers.flatMap((peer) => this.#sources(peer, host, vxlan?.device ?? null)),
       clamps: [],
       probes: null,
-      engine: null,
+      engine: this.#engine,
       ipMasq: agent.ipMasq,
       randomFully: !agent.ipMasqFullyRandomDisable,
       forwardRules: agent.iptablesForwardRules,

@@ -88,6 +88,8 @@ export class Agent {
       TSFLANNEL_RUN_DIR: this.runDir,
       TSFLANNEL_SUBNET_FILE: this.subnetFile,
       TSFLANNEL_NAME: host.name,
+      // That of the host, and never the machine's own.
+      DOCKER_HOST: `unix://${join(host.directory, 'docker.sock')}`,
       NO_COLOR: '1',
     };
   }
