@@ -51,6 +51,8 @@ export class DataPlane implements AsyncDisposable {
   #paths: ReadonlyMap<NodeId, PeerPath> = new Map();
   #desired: DesiredState = NOTHING_DESIRED;
   #written: string | null = null;
+  /** Of this run, or perhaps of an earlier one. */
+  #hasFirewall = true;
   #problem: Problem | null = null;
   #ready = false;
   #dirty = false;
@@ -169,8 +171,7 @@ export class DataPlane implements AsyncDisposable {
       // Routes do not wait for the firewall: its tools take longer than the kernel, and it guards more than it opens.
       this.#desired = desired(snapshot, host, this.#paths);
       this.reconciler.setDesired(this.#desired);
-      if (own.subnet !== null)
-        await this.#options.firewall.apply(this.#firewallConfig(snapshot, own.subnet, host));
+      if (own.subnet !== null) await this.#applyFirewall(snapshot, own.subnet, host);
       await this.#writeSubnetFile(snapshot, own, host);
       this.#problem = null;
     } catch (error) {
@@ -216,6 +217,18 @@ export class DataPlane implements AsyncDisposable {
       nodeId,
     });
     return { ...path, since: new Date() };
+  }
+
+  /** With alloc nothing of ours is in the kernel: what an earlier configuration left goes, once. */
+  async #applyFirewall(snapshot: LeaseSnapshot<NetworkConfig>, subnet: Cidr, host: HostFacts): Promise<void> {
+    const { firewall } = this.#options;
+    if (snapshot.config.Backend.Type !== 'alloc') {
+      this.#hasFirewall = true;
+      await firewall.apply(this.#firewallConfig(snapshot, subnet, host));
+    } else if (this.#hasFirewall) {
+      await firewall.remove();
+      this.#hasFirewall = false;
+    }
   }
 
   #firewallConfig(

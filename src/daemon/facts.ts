@@ -106,8 +106,10 @@ function raftFacts(replica: Replica): RaftFacts {
 }
 
 function peerFacts({ dataPlane, replica }: FactSources): readonly PeerFacts[] {
-  const peers = dataPlane.snapshot?.peers ?? [];
-  return peers.map((lease) => peerFact(dataPlane, replica, lease));
+  const { peers = [], config } = dataPlane.snapshot ?? {};
+  const facts = peers.map((lease) => peerFact(dataPlane, replica, lease));
+  // Whatever leads there is somebody else's, and nothing we know of.
+  return config?.Backend.Type === 'alloc' ? facts.map((fact) => ({ ...fact, path: 'unproven' })) : facts;
 }
 
 function peerFact(dataPlane: DataPlane, replica: Replica | null, lease: Lease): PeerFacts {

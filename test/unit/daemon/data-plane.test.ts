@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { resolveAgentOptions } from '../../../src/config/agent-options.ts';
+import { type AgentOptions, resolveAgentOptions } from '../../../src/config/agent-options.ts';
 import { DataPlane } from '../../../src/daemon/data-plane.ts';
 import type { Firewall } from '../../../src/firewall/firewall.ts';
 import { toIp } from '../../../src/net/ip.ts';
@@ -20,6 +20,17 @@ const firewall: Firewall = {
   remove: async () => undefined,
 };
 
+function options(subnetFile: string): AgentOptions {
+  const resolved = resolveAgentOptions({
+    // Nothing but the leases themselves may start a pass.
+    flags: { 'subnet-file': [subnetFile], 'iptables-resync': ['86400'] },
+    stored: {},
+    hostName: 'host-a',
+  });
+  if (!resolved.ok) throw new Error(resolved.refusal.text);
+  return resolved.options;
+}
+
 let directory: string;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'tsflannel-'));
@@ -29,18 +40,11 @@ afterEach(() => rm(directory, { recursive: true }));
 test('leases that come at the very moment at which a pass ends are programmed at once', async () => {
   for (let steps = 0; steps < 20; steps++) {
     const subnetFile = join(directory, `subnet-${steps}.env`);
-    const resolved = resolveAgentOptions({
-      // Nothing but the leases themselves may start a pass.
-      flags: { 'subnet-file': [subnetFile], 'iptables-resync': ['86400'] },
-      stored: {},
-      hostName: 'host-a',
-    });
-    if (!resolved.ok) throw new Error(resolved.refusal.text);
     await using plane = new DataPlane({
       nodeId: nodeIdOf(own.number),
       kernel: new FakeKernel(),
       firewall,
-      agent: resolved.options,
+      agent: options(subnetFile),
       log: recordingLog().log,
       onChange: () => undefined,
     });
@@ -50,4 +54,29 @@ test('leases that come at the very moment at which a pass ends are programmed at
     while (!plane.ready) await turn();
     expect(await readFile(subnetFile, 'utf8')).toContain('FLANNEL_SUBNET=10.5.1.1/24');
   }
+});
+
+test('alloc has the firewall of an earlier configuration removed, once, and applies none', async () => {
+  const calls: string[] = [];
+  await using plane = new DataPlane({
+    nodeId: nodeIdOf(own.number),
+    kernel: new FakeKernel(),
+    firewall: {
+      ...firewall,
+      apply: async () => calls.push('apply') > 0,
+      remove: async () => void calls.push('remove'),
+    },
+    agent: options(join(directory, 'subnet.env')),
+    log: recordingLog().log,
+    onChange: () => undefined,
+  });
+  plane.setHost(host);
+  const types = ['alloc', 'alloc', 'host-gw', 'alloc', 'alloc'];
+  for (const [index, Type] of types.entries()) {
+    const file = join(directory, 'subnet.env');
+    plane.setSnapshot(snapshot(networkConfig({ Type }, `10.5.0.0/${12 + index}`), own, [own]));
+    // Written after the firewall of the same pass.
+    while (!(await readFile(file, 'utf8').catch(() => '')).includes(`/${12 + index}`)) await turn();
+  }
+  expect(calls).toEqual(['remove', 'apply', 'remove']);
 });
