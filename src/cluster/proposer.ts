@@ -10,10 +10,18 @@ import { TransportError } from '../../raft/transport/errors.ts';
 import { DecodeError } from '../config/strict-json.ts';
 import { deadline } from '../deadline.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
-import { type Command, decodeCommand, encodeCommand, UnknownCommandError } from '../subnet/command.ts';
+import {
+  type Command,
+  commandVersion,
+  decodeCommand,
+  encodeCommand,
+  UnknownCommandError,
+} from '../subnet/command.ts';
 import type { CommandResult } from '../subnet/command-result.ts';
 import { decodeResult } from '../subnet/command-result.ts';
 import { toClusterTime } from '../subnet/lease.ts';
+import { aboveLevel } from '../subnet/lease-commands.ts';
+import type { ClusterState } from '../subnet/state.ts';
 import { encodeRpc, parseRpcAnswer } from './rpc.ts';
 
 type WithoutTime<C> = C extends Command ? Omit<C, 'time'> : never;
@@ -93,10 +101,12 @@ async function raceAbort(attempt: Promise<Attempt>, signal: AbortSignal): Promis
 }
 
 /**
- * What no replica could read must not get into the log: it would stop all of them, again at every start. Throws
- * TsflannelError for a command with a field that is too long or malformed, whoever it came from.
+ * What a replica could not read must not get into the log: it would stop it, again at every start. Throws
+ * TsflannelError for a command with a field that is too long or malformed, or above the level of the cluster, whoever
+ * it came from.
  */
-export function checkedBytes(command: Command): Uint8Array {
+export function checkedBytes(command: Command, state: ClusterState | null): Uint8Array {
+  if (state !== null && commandVersion(command) > state.featureLevel) throw new TsflannelError(aboveLevel());
   try {
     const bytes = encodeCommand(command);
     decodeCommand(bytes);

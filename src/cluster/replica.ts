@@ -324,7 +324,9 @@ export class Replica implements AsyncDisposable {
   }
 
   async #append(proposal: Proposal): Promise<Attempt> {
-    const outcome = await this.#node.propose(checkedBytes({ ...proposal, time: this.clusterTime }));
+    const outcome = await this.#node.propose(
+      checkedBytes({ ...proposal, time: this.clusterTime }, this.state),
+    );
     if (outcome.kind !== 'applied') return { kind: 'again' };
     const { index, result } = outcome;
     this.#options.log.debug('command-applied', `A command is applied: ${result.kind}.`, { index });

@@ -5,7 +5,7 @@
  */
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 import type { Cidr } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Family, Ip } from '../net/ip.ts';
 import { parseInteger } from './address.ts';
 import { type BackendConfig, backendType, parseBackend } from './backend-config.ts';
 import { GoFields, GoJsonError } from './go-json.ts';
@@ -88,11 +88,14 @@ export function supported(config: NetworkConfig): Refusal | null {
   );
 }
 
-export function ipv4Range(config: NetworkConfig): SubnetRange | null {
-  const { Network, SubnetLen, SubnetMin, SubnetMax } = config;
-  if (Network === undefined || SubnetLen === undefined || SubnetMin === undefined || SubnetMax === undefined)
-    return null;
-  return { network: Network, length: SubnetLen, min: SubnetMin, max: SubnetMax };
+/** Where the subnets of a family come from; null in a network without it. */
+export function subnetRange(config: NetworkConfig, family: Family): SubnetRange | null {
+  const [network, length, min, max] =
+    family === 4
+      ? [config.Network, config.SubnetLen, config.SubnetMin, config.SubnetMax]
+      : [config.IPv6Network, config.IPv6SubnetLen, config.IPv6SubnetMin, config.IPv6SubnetMax];
+  if (network === undefined || length === undefined || min === undefined || max === undefined) return null;
+  return { network, length, min, max };
 }
 
 function configFields(value: unknown): GoFields {

@@ -7,6 +7,7 @@ import type { Brand } from './brand.ts';
 
 export type Ip = Brand<string, 'Ip'>;
 export type Family = 4 | 6;
+export const FAMILIES: readonly Family[] = [4, 6];
 
 /** Undefined for anything that is not exactly one address (no zone, no port, no leading zeros). */
 export function parseIp(text: string): Ip | undefined {

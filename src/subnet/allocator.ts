@@ -1,17 +1,17 @@
 /**
- * Which subnet a node gets. Pure and deterministic: the same leases, reservations and history give the same answer on
- * every replica. In this order: the lease the node has, if it still fits the configuration; a reservation for it; a
- * subnet it had before, if free; the lowest never-used one; the one released the longest ago; and, when all of that
- * is gone, the one whose owner has been absent the longest. An overlap of any prefix length is a conflict.
+ * Which subnet of one family a node gets. Pure and deterministic: the same leases, reservations and history give the
+ * same answer on every replica. In this order: the subnet the node has, if it still fits the configuration; a
+ * reservation for it; a subnet it had before, if free; the lowest never-used one; the one released the longest ago; and,
+ * when all of that is gone, the one whose owner has been absent the longest. An overlap of any prefix length is a conflict.
  */
 import { rangeHolds, type SubnetRange } from '../config/subnet-range.ts';
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 import { type Cidr, cidrBase, cidrFamily, cidrOf, cidrSize, cidrsOverlap } from '../net/cidr.ts';
-import { compareIp, ipBits, ipFamily, ipFromBigInt, ipToBigInt } from '../net/ip.ts';
+import { compareIp, type Family, ipBits, ipFamily, ipFromBigInt, ipToBigInt } from '../net/ip.ts';
 import { ABSENT_REUSE_MS } from './cluster-time.ts';
-import { type ClusterTime, type Lease, leaseKey, type NodeId } from './lease.ts';
+import { type ClusterTime, type Lease, type NodeId, subnetOf } from './lease.ts';
 
-/** What is taken, and what was. */
+/** What is taken, and what was, in either family. */
 export interface Holdings {
   readonly leases: ReadonlyMap<Cidr, Lease>;
   readonly reservations: ReadonlyMap<Cidr, NodeId>;
@@ -19,48 +19,64 @@ export interface Holdings {
 }
 
 export interface AllocationRequest {
+  /** Of the family that is asked for. */
   readonly range: SubnetRange;
   readonly nodeId: NodeId;
   readonly wanted: Cidr | null;
+  /** Of either family. */
   readonly previous: readonly Cidr[];
   readonly now: ClusterTime;
 }
 
 export type Allocation =
-  /** A lease of this node that it keeps. */
-  | { readonly kind: 'kept'; readonly lease: Lease }
+  /** This node has it already. */
+  | { readonly kind: 'kept'; readonly subnet: Cidr }
   | { readonly kind: 'free'; readonly subnet: Cidr }
-  /** Its owner has been absent too long and loses it. */
-  | { readonly kind: 'reused'; readonly lease: Lease }
+  /** The owner of this lease has been absent too long and loses it. */
+  | { readonly kind: 'reused'; readonly subnet: Cidr; readonly lease: Lease }
   | { readonly kind: 'refused'; readonly refusal: Refusal };
+
+/** A lease that has a subnet of the family. */
+interface Held {
+  readonly subnet: Cidr;
+  readonly lease: Lease;
+}
 
 export function allocate(holdings: Holdings, request: AllocationRequest): Allocation {
   const { range, nodeId, wanted, previous, now } = request;
-  const kept = ownFitting(holdings, range, nodeId);
-  if (kept !== undefined && (wanted === null || wanted === leaseKey(kept)))
-    return { kind: 'kept', lease: kept };
+  const held = heldIn(holdings, cidrFamily(range.network));
+  const kept = ownFitting(held, range, nodeId);
+  if (kept !== undefined && (wanted === null || wanted === kept)) return { kind: 'kept', subnet: kept };
   if (wanted !== null) {
     const refusal =
-      kept === undefined ? wantedRefusal(holdings, request, wanted) : holdsAnother(kept, wanted);
+      kept === undefined ? wantedRefusal(holdings, held, request, wanted) : holdsAnother(kept, wanted);
     return refusal === null ? { kind: 'free', subnet: wanted } : { kind: 'refused', refusal };
   }
   const subnet =
-    [...reservedFor(holdings, nodeId), ...previous].find((one) => isFree(holdings, request, one)) ??
-    lowestFree(holdings, range, true) ??
-    longestReleased(holdings, request) ??
-    lowestFree(holdings, range, false);
+    [...reservedFor(holdings, nodeId), ...previous].find((one) => isFree(holdings, held, request, one)) ??
+    lowestFree(holdings, held, range, true) ??
+    longestReleased(holdings, held, request) ??
+    lowestFree(holdings, held, range, false);
   if (subnet !== undefined) return { kind: 'free', subnet };
-  const absent = longestAbsent(holdings, request, now);
-  if (absent !== undefined) return { kind: 'reused', lease: absent };
-  return { kind: 'refused', refusal: full(holdings, range) };
+  const absent = longestAbsent(holdings, held, request, now);
+  if (absent !== undefined) return { kind: 'reused', ...absent };
+  return { kind: 'refused', refusal: full(holdings, held, range) };
+}
+
+function heldIn({ leases }: Holdings, family: Family): readonly Held[] {
+  const held: Held[] = [];
+  for (const lease of leases.values()) {
+    const subnet = subnetOf(lease, family);
+    if (subnet !== null) held.push({ subnet, lease });
+  }
+  return held;
 }
 
 /** One that is not draining first; one that is draining may fit again after the configuration went back. */
-function ownFitting(holdings: Holdings, range: SubnetRange, nodeId: NodeId): Lease | undefined {
-  const fitting = [...holdings.leases.values()].filter(
-    (lease) => lease.nodeId === nodeId && rangeHolds(range, leaseKey(lease)),
-  );
-  return fitting.find((lease) => lease.state !== 'draining') ?? fitting.sort(bySubnet)[0];
+function ownFitting(held: readonly Held[], range: SubnetRange, nodeId: NodeId): Cidr | undefined {
+  const fitting = held.filter(({ subnet, lease }) => lease.nodeId === nodeId && rangeHolds(range, subnet));
+  const standing = fitting.find(({ lease }) => lease.state !== 'draining');
+  return (standing ?? fitting.sort((a, b) => compareCidr(a.subnet, b.subnet))[0])?.subnet;
 }
 
 function reservedFor(holdings: Holdings, nodeId: NodeId): readonly Cidr[] {
@@ -68,19 +84,21 @@ function reservedFor(holdings: Holdings, nodeId: NodeId): readonly Cidr[] {
   return own.map(([subnet]) => subnet).sort(compareCidr);
 }
 
-function isFree(holdings: Holdings, { range, nodeId }: AllocationRequest, subnet: Cidr): boolean {
+function isFree(
+  holdings: Holdings,
+  held: readonly Held[],
+  { range, nodeId }: AllocationRequest,
+  subnet: Cidr,
+): boolean {
   return (
     rangeHolds(range, subnet) &&
-    leaseOver(holdings, subnet) === undefined &&
+    holderOver(held, subnet) === undefined &&
     !reservedForOther(holdings, nodeId, subnet)
   );
 }
 
-function leaseOver(holdings: Holdings, subnet: Cidr): Lease | undefined {
-  const exact = holdings.leases.get(subnet);
-  if (exact !== undefined) return exact;
-  for (const lease of holdings.leases.values()) if (cidrsOverlap(leaseKey(lease), subnet)) return lease;
-  return undefined;
+function holderOver(held: readonly Held[], subnet: Cidr): Held | undefined {
+  return held.find((one) => one.subnet === subnet) ?? held.find((one) => cidrsOverlap(one.subnet, subnet));
 }
 
 function reservedForOther(holdings: Holdings, nodeId: NodeId, subnet: Cidr): boolean {
@@ -90,9 +108,14 @@ function reservedForOther(holdings: Holdings, nodeId: NodeId, subnet: Cidr): boo
 }
 
 /** Walks the range once over what is taken, sorted: the first gap that holds a whole subnet. */
-function lowestFree(holdings: Holdings, range: SubnetRange, neverUsed: boolean): Cidr | undefined {
+function lowestFree(
+  holdings: Holdings,
+  held: readonly Held[],
+  range: SubnetRange,
+  neverUsed: boolean,
+): Cidr | undefined {
   const taken = [
-    ...holdings.leases.keys(),
+    ...held.map(({ subnet }) => subnet),
     ...holdings.reservations.keys(),
     ...(neverUsed ? holdings.released.keys() : []),
   ];
@@ -114,45 +137,44 @@ function lowestFree(holdings: Holdings, range: SubnetRange, neverUsed: boolean):
   return candidate <= last ? cidrOf(ipFromBigInt(family, candidate), range.length) : undefined;
 }
 
-function longestReleased(holdings: Holdings, request: AllocationRequest): Cidr | undefined {
+function longestReleased(
+  holdings: Holdings,
+  held: readonly Held[],
+  request: AllocationRequest,
+): Cidr | undefined {
   return [...holdings.released]
     .sort(([a, timeA], [b, timeB]) => timeA - timeB || compareCidr(a, b))
     .map(([subnet]) => subnet)
-    .find((subnet) => isFree(holdings, request, subnet));
+    .find((subnet) => isFree(holdings, held, request, subnet));
 }
 
 function longestAbsent(
   holdings: Holdings,
+  held: readonly Held[],
   { range, nodeId }: AllocationRequest,
   now: ClusterTime,
-): Lease | undefined {
-  return [...holdings.leases.values()]
-    .filter((lease) => lease.state === 'absent' && lease.expiresAt + ABSENT_REUSE_MS <= now)
-    .sort((a, b) => a.expiresAt - b.expiresAt || bySubnet(a, b))
-    .find(
-      (lease) => rangeHolds(range, leaseKey(lease)) && !reservedForOther(holdings, nodeId, leaseKey(lease)),
-    );
+): Held | undefined {
+  return held
+    .filter(({ lease }) => lease.state === 'absent' && lease.expiresAt + ABSENT_REUSE_MS <= now)
+    .sort((a, b) => a.lease.expiresAt - b.lease.expiresAt || compareCidr(a.subnet, b.subnet))
+    .find(({ subnet }) => rangeHolds(range, subnet) && !reservedForOther(holdings, nodeId, subnet));
 }
 
 function wantedRefusal(
   holdings: Holdings,
+  held: readonly Held[],
   { range, nodeId }: AllocationRequest,
   wanted: Cidr,
 ): Refusal | null {
   const another = 'Name another subnet, or none to get one that is free.';
   if (!rangeHolds(range, wanted))
-    return refuse(
-      'subnet-out-of-range',
-      EXIT.usage,
-      `Subnet ${wanted} is not one of the /${range.length} subnets from ${range.min} to ${range.max} of network ${range.network}.`,
-      another,
-    );
-  const lease = leaseOver(holdings, wanted);
-  if (lease !== undefined)
+    return refuse('subnet-out-of-range', EXIT.usage, outOfRange(range, wanted), another);
+  const holder = holderOver(held, wanted);
+  if (holder !== undefined)
     return refuse(
       'lease-taken',
       EXIT.conflict,
-      `Subnet ${wanted} overlaps ${leaseKey(lease)}, which host ${lease.nodeId} holds.`,
+      `Subnet ${wanted} overlaps ${holder.subnet}, which host ${holder.lease.nodeId} holds.`,
       another,
     );
   if (reservedForOther(holdings, nodeId, wanted))
@@ -165,24 +187,26 @@ function wantedRefusal(
   return null;
 }
 
-function holdsAnother(kept: Lease, wanted: Cidr): Refusal {
+export function outOfRange(range: SubnetRange, subnet: Cidr): string {
+  return `Subnet ${subnet} is not one of the /${range.length} subnets from ${range.min} to ${range.max} of network ${range.network}.`;
+}
+
+function holdsAnother(kept: Cidr, wanted: Cidr): Refusal {
   return refuse(
     'lease-held',
     EXIT.conflict,
-    `This host already holds ${leaseKey(kept)}, so it cannot get ${wanted} as well.`,
+    `This host already holds ${kept}, so it cannot get ${wanted} as well.`,
     `Keep it, or give it back with "tsflannel leave" and join again.`,
   );
 }
 
 /** What stands in the way, in numbers. */
-function full(holdings: Holdings, range: SubnetRange): Refusal {
-  const within = [...holdings.leases.values()].filter((lease) =>
-    cidrsOverlap(range.network, leaseKey(lease)),
-  );
-  const absent = within.filter((lease) => lease.state === 'absent').length;
+function full(holdings: Holdings, held: readonly Held[], range: SubnetRange): Refusal {
+  const within = held.filter(({ subnet }) => cidrsOverlap(range.network, subnet));
+  const absent = within.filter(({ lease }) => lease.state === 'absent').length;
   const reserved = [...holdings.reservations.keys()].filter(
     (subnet) =>
-      cidrsOverlap(range.network, subnet) && !within.some((lease) => cidrsOverlap(leaseKey(lease), subnet)),
+      cidrsOverlap(range.network, subnet) && !within.some((one) => cidrsOverlap(one.subnet, subnet)),
   ).length;
   const total = (ipToBigInt(range.max) - ipToBigInt(range.min)) / subnetSize(range) + 1n;
   return refuse(
@@ -195,10 +219,6 @@ function full(holdings: Holdings, range: SubnetRange): Refusal {
 
 function subnetSize(range: SubnetRange): bigint {
   return 1n << BigInt(ipBits(ipFamily(range.min)) - range.length);
-}
-
-function bySubnet(a: Lease, b: Lease): number {
-  return compareCidr(leaseKey(a), leaseKey(b));
 }
 
 /** By base; a subnet is only ever compared with ones it does not equal. */

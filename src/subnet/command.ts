@@ -36,8 +36,8 @@ import {
 } from './member.ts';
 import { type TokenGrant, tokenGrant, tokenId } from './token.ts';
 
-/** Of the JSON form. A change that an older program would misread is a new version and a new feature level. */
-const COMMAND_VERSION = 1;
+/** Of the JSON form: 2 knows IPv6. A change that an older program would misread is a new version and feature level. */
+type CommandVersion = 1 | 2;
 
 interface CommandBase {
   /** Cluster time at which the leader proposed it. */
@@ -111,6 +111,8 @@ export interface AcquireCommand extends CommandBase {
   readonly attributes: LeaseAttributes;
   /** `--subnet`: this one or a refusal. */
   readonly wanted: Cidr | null;
+  /** The same for the IPv6 subnet; left out where none is named. */
+  readonly wantedIpv6?: Cidr;
   /** What the host had before, best first: hints only. */
   readonly previous: readonly Cidr[];
 }
@@ -184,6 +186,25 @@ export class UnknownCommandError extends Error {
   override readonly name = 'UnknownCommandError';
 }
 
+/** The lowest version that can say it, so that programs which know no IPv6 read whatever does not need it. */
+export function commandVersion(command: Command): CommandVersion {
+  switch (command.kind) {
+    case 'bootstrap':
+    case 'set-config':
+      return command.config.EnableIPv6 ? 2 : 1;
+    case 'acquire':
+      return command.wantedIpv6 !== undefined || needsIpv6(command.attributes) ? 2 : 1;
+    case 'update-attributes':
+      return needsIpv6(command.attributes) ? 2 : 1;
+    default:
+      return 1;
+  }
+}
+
+function needsIpv6({ publicIp, interfaceIp, backendV6Data }: LeaseAttributes): boolean {
+  return publicIp === null || interfaceIp === null || backendV6Data !== undefined;
+}
+
 /** The same command with the leader's time. */
 export function stampCommand(command: Command, time: ClusterTime): Command {
   return { ...command, time };
@@ -191,7 +212,7 @@ export function stampCommand(command: Command, time: ClusterTime): Command {
 
 /** Throws RangeError for a command that is too large for the log. */
 export function encodeCommand(command: Command): Uint8Array {
-  const bytes = new TextEncoder().encode(canonicalJson({ version: COMMAND_VERSION, ...command }));
+  const bytes = new TextEncoder().encode(canonicalJson({ version: commandVersion(command), ...command }));
   if (bytes.length > COMMAND_BYTES_MAX) throw new RangeError(`command of ${bytes.length} bytes`);
   return bytes;
 }
@@ -200,9 +221,10 @@ export function encodeCommand(command: Command): Uint8Array {
 export function decodeCommand(bytes: Uint8Array): Command {
   try {
     const fields = new Fields(parseJsonBytes(bytes, COMMAND_BYTES_MAX));
-    fields.get('version', oneOf(COMMAND_VERSION));
+    const version = fields.get('version', oneOf(1, 2));
     const command = readCommand(fields);
     fields.end();
+    if (version !== commandVersion(command)) throw new DecodeError('version: not the one it is written in');
     return command;
   } catch (error) {
     if (!(error instanceof DecodeError)) throw error;
@@ -331,6 +353,7 @@ function readLeaseCommand(kind: LeaseCommandKind, time: ClusterTime, fields: Fie
         nodeId: fields.get('nodeId', nodeId),
         attributes: fields.get('attributes', leaseAttributes),
         wanted: fields.get('wanted', nullable(cidr)),
+        ...(fields.has('wantedIpv6') && { wantedIpv6: fields.get('wantedIpv6', cidr) }),
         previous: fields.get('previous', list(cidr, PREVIOUS_SUBNETS_MAX)),
       };
     case 'update-attributes':

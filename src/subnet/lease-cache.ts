@@ -24,7 +24,8 @@ import { clusterId, epoch, networkConfig } from './command.ts';
 import type { LeaseSnapshot, NodeId } from './lease.ts';
 import { lease, nodeId } from './lease-codec.ts';
 
-const FORMAT_VERSION = 1;
+/** 2 knows IPv6; without it the file reads as it did before. */
+type FormatVersion = 1 | 2;
 
 export interface LeaseCache {
   readonly clusterId: string;
@@ -34,7 +35,7 @@ export interface LeaseCache {
 }
 
 export function encodeLeaseCache(cache: LeaseCache): string {
-  const body = { formatVersion: FORMAT_VERSION, ...cache };
+  const body = { formatVersion: formatVersion(cache.snapshot), ...cache };
   return `${canonicalJson({ body, sha256: digest(body) })}\n`;
 }
 
@@ -67,13 +68,15 @@ const snapshot: Parser<LeaseSnapshot<NetworkConfig>> = record((fields) => ({
 }));
 
 const body: Parser<LeaseCache> = record((fields) => {
-  fields.get('formatVersion', oneOf(FORMAT_VERSION));
-  return {
+  const version = fields.get('formatVersion', oneOf(1, 2));
+  const cache = {
     clusterId: fields.get('clusterId', clusterId),
     epoch: fields.get('epoch', epoch),
     nodeId: fields.get('nodeId', nodeId),
     snapshot: fields.get('snapshot', snapshot),
   };
+  if (version !== formatVersion(cache.snapshot)) throw new DecodeError('formatVersion: another one');
+  return cache;
 });
 
 const cacheFile: Parser<LeaseCache> = record((fields) => {
@@ -81,6 +84,10 @@ const cacheFile: Parser<LeaseCache> = record((fields) => {
   if (fields.get('sha256', text(/^[0-9a-f]{64}$/)) !== sum) throw new DecodeError('checksum differs');
   return cache;
 });
+
+function formatVersion({ config }: LeaseSnapshot<NetworkConfig>): FormatVersion {
+  return config.EnableIPv6 ? 2 : 1;
+}
 
 function digest(value: unknown): string {
   return createHash('sha256').update(canonicalJson(value)).digest('hex');

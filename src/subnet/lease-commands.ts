@@ -3,12 +3,13 @@
  * above the others: no two leases overlap, ever.
  */
 import { LEASES_MAX, RELEASED_MAX, RESERVATIONS_MAX } from '../config/limits.ts';
-import { ipv4Range, supported } from '../config/network-config.ts';
+import { type NetworkConfig, subnetRange } from '../config/network-config.ts';
 import { canonicalJson } from '../config/strict-json.ts';
-import { rangeHolds, type SubnetRange } from '../config/subnet-range.ts';
-import { EXIT } from '../errors.ts';
-import { type Cidr, cidrsOverlap } from '../net/cidr.ts';
-import { allocate } from './allocator.ts';
+import { rangeHolds } from '../config/subnet-range.ts';
+import { EXIT, type Refusal, refuse } from '../errors.ts';
+import { type Cidr, cidrFamily, cidrsOverlap } from '../net/cidr.ts';
+import { FAMILIES, type Family, type Ip } from '../net/ip.ts';
+import { allocate, outOfRange } from './allocator.ts';
 import { addTime, isExpired, LEASE_LIFETIME_MS } from './cluster-time.ts';
 import type {
   AcquireCommand,
@@ -27,9 +28,10 @@ import {
   type LeaseAttributes,
   leaseKey,
   type NodeId,
+  subnetOf,
   subnetsOf,
 } from './lease.ts';
-import { type ClusterState, ownLease } from './state.ts';
+import { type ClusterState, levelOf, ownLease } from './state.ts';
 import { answerTo, notAMember, type Outcome, refuseWith, remember, superseded } from './transition.ts';
 
 export function acquire(state: ClusterState, command: AcquireCommand): Outcome {
@@ -44,15 +46,13 @@ export function acquire(state: ClusterState, command: AcquireCommand): Outcome {
   }
   const conflict = attributesConflict(state, nodeId, attributes);
   if (conflict !== null) return conflict;
-  const range = ipv4Range(state.config);
-  if (range === null) return notConfigured(state);
   const vacated = vacate(state, attributes);
-  const allocation = allocate(vacated, { ...command, range, now: time });
-  if (allocation.kind === 'refused') return { state, result: refused(allocation.refusal) };
-  const subnet = allocation.kind === 'free' ? allocation.subnet : leaseKey(allocation.lease);
+  const allocated = allocateAll(vacated, command);
+  if ('refusal' in allocated) return { state, result: refused(allocated.refusal) };
+  const { subnets, reusedFrom } = allocated;
   const lease: Lease = {
-    subnet,
-    ipv6Subnet: null,
+    subnet: subnets.get(4) ?? null,
+    ipv6Subnet: subnets.get(6) ?? null,
     nodeId,
     attributes,
     state: 'active',
@@ -60,11 +60,43 @@ export function acquire(state: ClusterState, command: AcquireCommand): Outcome {
   };
   const next: ClusterState = {
     ...take(vacated, lease),
-    answers: remember(state, { requestId, time, nodeId, replicaId: null, subnet }),
+    answers: remember(state, { requestId, time, nodeId, replicaId: null, subnet: leaseKey(lease) }),
   };
   if (next.leases.size > LEASES_MAX) return tooManyLeases(state);
-  const reusedFrom = allocation.kind === 'reused' ? allocation.lease.nodeId : null;
   return { state: next, result: { kind: 'acquired', lease, reusedFrom } };
+}
+
+interface Allocated {
+  readonly subnets: ReadonlyMap<Family, Cidr>;
+  readonly reusedFrom: NodeId | null;
+}
+
+/** A subnet in each family of the network, or why there is none in one of them. */
+function allocateAll(
+  state: ClusterState,
+  command: AcquireCommand,
+): Allocated | { readonly refusal: Refusal } {
+  const wishes: Readonly<Record<Family, Cidr | null>> = {
+    4: command.wanted,
+    6: command.wantedIpv6 ?? null,
+  };
+  const subnets = new Map<Family, Cidr>();
+  let reusedFrom: NodeId | null = null;
+  let holdings = state;
+  for (const family of FAMILIES) {
+    const range = subnetRange(state.config, family);
+    const wanted = wishes[family];
+    if (range === null && wanted !== null) return { refusal: noNetwork(family, wanted) };
+    if (range === null) continue;
+    const allocation = allocate(holdings, { ...command, range, wanted, now: command.time });
+    if (allocation.kind === 'refused') return allocation;
+    subnets.set(family, allocation.subnet);
+    if (allocation.kind !== 'reused') continue;
+    reusedFrom ??= allocation.lease.nodeId;
+    // Who loses one subnet loses the lease, so that nobody else has to.
+    holdings = giveBack(holdings, [allocation.lease]);
+  }
+  return { subnets, reusedFrom };
 }
 
 /** A node that was absent is active again; one that is moving away stays so. */
@@ -133,18 +165,18 @@ export function abandon(state: ClusterState, held: readonly Lease[]): ClusterSta
 }
 
 export function reserve(state: ClusterState, { subnet, nodeId }: ReserveCommand): Outcome {
-  const range = ipv4Range(state.config);
-  if (range === null) return notConfigured(state);
+  const range = subnetRange(state.config, cidrFamily(subnet));
+  if (range === null) return { state, result: refused(noNetwork(cidrFamily(subnet), subnet)) };
   const elsewhere = 'Name a subnet that is free; "tsflannel leases" shows the ones that are not.';
   if (!rangeHolds(range, subnet))
     return refuseWith(state, 'subnet-out-of-range', EXIT.usage, outOfRange(range, subnet), elsewhere);
   for (const lease of state.leases.values())
-    if (lease.nodeId !== nodeId && cidrsOverlap(leaseKey(lease), subnet))
+    if (lease.nodeId !== nodeId && subnetsOf(lease).some((one) => cidrsOverlap(one, subnet)))
       return refuseWith(
         state,
         'lease-taken',
         EXIT.conflict,
-        `Subnet ${subnet} overlaps ${leaseKey(lease)}, which host ${lease.nodeId} holds.`,
+        `Subnet ${subnet} overlaps ${subnetsOf(lease).join(' and ')}, which host ${lease.nodeId} holds.`,
         elsewhere,
       );
   for (const [reserved, owner] of state.reservations)
@@ -200,12 +232,8 @@ export function setConfig(state: ClusterState, command: SetConfigCommand): Outco
       `The configuration has changed since: it is at revision ${state.configRevision}, not ${expectedRevision}.`,
       'Look at it with "tsflannel config get" and repeat the change.',
     );
-  const unsupported = supported(config);
-  if (unsupported !== null) return { state, result: refused(unsupported) };
-  const range = ipv4Range(config);
-  const moving = [...state.leases.values()].filter(
-    (lease) => range === null || !rangeHolds(range, leaseKey(lease)),
-  );
+  if (levelOf(config) > state.featureLevel) return { state, result: refused(aboveLevel()) };
+  const moving = [...state.leases.values()].filter((lease) => !fits(config, lease));
   if (moving.length > 0 && !moveLeases) return movesLeases(state, moving);
   const next = { ...state, config, configRevision: state.configRevision + 1 };
   return { state: next, result: { kind: 'config-set', revision: next.configRevision } };
@@ -213,14 +241,40 @@ export function setConfig(state: ClusterState, command: SetConfigCommand): Outco
 
 /** The lease takes its subnet; what its owner held besides it drains, and nothing of the history overlaps it. */
 function take(state: ClusterState, lease: Lease): ClusterState {
+  const taken = subnetsOf(lease);
+  const isTaken = (subnet: Cidr): boolean => taken.some((one) => cidrsOverlap(one, subnet));
   const leases = new Map(state.leases);
-  for (const other of state.leases.values())
-    if (other.nodeId === lease.nodeId) leases.set(leaseKey(other), { ...other, state: 'draining' });
+  const released = new Map([...state.released].filter(([subnet]) => !isTaken(subnet)));
+  for (const other of state.leases.values()) {
+    const isOwn = other.nodeId === lease.nodeId;
+    if (!isOwn && !subnetsOf(other).some(isTaken)) continue;
+    const rest = without(other, isTaken);
+    const isMoved = rest === null || leaseKey(rest) !== leaseKey(other);
+    // What is replaced keeps its place in the order.
+    if ((isMoved || !isOwn) && leaseKey(other) !== leaseKey(lease)) leases.delete(leaseKey(other));
+    if (rest === null) continue;
+    if (isOwn) leases.set(leaseKey(rest), { ...rest, state: 'draining' });
+    else for (const subnet of subnetsOf(rest)) released.set(subnet, state.time);
+  }
   leases.set(leaseKey(lease), lease);
-  const released = new Map(state.released);
-  for (const subnet of state.released.keys())
-    if (cidrsOverlap(subnet, leaseKey(lease))) released.delete(subnet);
-  return { ...state, leases, released };
+  return { ...state, leases, released: newest(released) };
+}
+
+/** What is left of a lease; null is nothing. */
+function without(lease: Lease, isTaken: (subnet: Cidr) => boolean): Lease | null {
+  const keep = (subnet: Cidr | null): Cidr | null => (subnet === null || isTaken(subnet) ? null : subnet);
+  const rest = { ...lease, subnet: keep(lease.subnet), ipv6Subnet: keep(lease.ipv6Subnet) };
+  return subnetsOf(rest).length === 0 ? null : rest;
+}
+
+/** True where each family of the network could have handed out the lease's subnet of it. */
+function fits(config: NetworkConfig, lease: Lease): boolean {
+  return FAMILIES.every((family) => {
+    const range = subnetRange(config, family);
+    const subnet = subnetOf(lease, family);
+    if (range === null || subnet === null) return range === null && subnet === null;
+    return rangeHolds(range, subnet);
+  });
 }
 
 function withLease(state: ClusterState, lease: Lease): ClusterState {
@@ -234,28 +288,39 @@ function newest(released: ReadonlyMap<Cidr, ClusterTime>): ReadonlyMap<Cidr, Clu
   );
 }
 
-/** Two hosts behind one address would get each other's packets. */
+/** Two hosts behind one address would get each other's packets, and a host without one would get none. */
 function attributesConflict(
   state: ClusterState,
   nodeId: NodeId,
-  { publicIp }: LeaseAttributes,
+  attributes: LeaseAttributes,
 ): Outcome | null {
-  for (const lease of state.leases.values())
-    if (isInUse(state, lease) && lease.nodeId !== nodeId && lease.attributes.publicIp === publicIp)
-      return refuseWith(
-        state,
-        'address-taken',
-        EXIT.conflict,
-        `The public address ${publicIp} belongs to host ${state.members.get(lease.nodeId)?.name ?? lease.nodeId}, which holds ${subnetsOf(lease).join(' and ')}.`,
-        'Choose another interface or --public-ip, or remove the old member first.',
-      );
+  const { EnableIPv4, EnableIPv6 } = state.config;
+  if (EnableIPv4 && attributes.publicIp === null) return addressMissing(state, nodeId, 4);
+  if (EnableIPv6 && attributes.publicIpv6 === null) return addressMissing(state, nodeId, 6);
+  for (const lease of state.leases.values()) {
+    if (!isInUse(state, lease) || lease.nodeId === nodeId) continue;
+    const shared = sharedAddress(lease.attributes, attributes);
+    if (shared === null) continue;
+    return refuseWith(
+      state,
+      'address-taken',
+      EXIT.conflict,
+      `The public address ${shared} belongs to host ${state.members.get(lease.nodeId)?.name ?? lease.nodeId}, which holds ${subnetsOf(lease).join(' and ')}.`,
+      'Choose another interface or --public-ip, or remove the old member first.',
+    );
+  }
   return null;
 }
 
+function sharedAddress(a: LeaseAttributes, b: LeaseAttributes): Ip | null {
+  if (a.publicIp !== null && a.publicIp === b.publicIp) return a.publicIp;
+  return a.publicIpv6 === b.publicIpv6 ? a.publicIpv6 : null;
+}
+
 /** What is kept for a host that was removed goes when another host has its address. */
-function vacate(state: ClusterState, { publicIp }: LeaseAttributes): ClusterState {
+function vacate(state: ClusterState, attributes: LeaseAttributes): ClusterState {
   const left = [...state.leases.values()].filter(
-    (lease) => !isInUse(state, lease) && lease.attributes.publicIp === publicIp,
+    (lease) => !isInUse(state, lease) && sharedAddress(lease.attributes, attributes) !== null,
   );
   return giveBack(state, left);
 }
@@ -276,13 +341,32 @@ function notHeld(state: ClusterState, nodeId: NodeId, subnet: Cidr): Outcome {
   );
 }
 
-function notConfigured(state: ClusterState): Outcome {
+function addressMissing(state: ClusterState, nodeId: NodeId, family: Family): Outcome {
   return refuseWith(
     state,
-    'no-ipv4',
+    'no-address',
     EXIT.usage,
-    'The network configuration has no IPv4 network to take subnets from.',
-    'Found the cluster with EnableIPv4 and a Network.',
+    `The network has IPv${family}, and host ${nodeId} names no IPv${family} address to be reached by.`,
+    `Give its interface an IPv${family} address, or choose another interface with --iface.`,
+  );
+}
+
+function noNetwork(family: Family, subnet: Cidr): Refusal {
+  return refuse(
+    'subnet-out-of-range',
+    EXIT.usage,
+    `Subnet ${subnet} cannot be had: the network configuration has no IPv${family} network.`,
+    'Name a subnet of a network that "tsflannel config get" shows.',
+  );
+}
+
+/** Of a command for IPv6 in a cluster that was founded without. */
+export function aboveLevel(): Refusal {
+  return refuse(
+    'feature-level',
+    EXIT.usage,
+    'This cluster was founded without IPv6, and its hosts may run versions that know none.',
+    'Found a cluster with EnableIPv6.',
   );
 }
 
@@ -294,10 +378,6 @@ function tooManyLeases(state: ClusterState): Outcome {
     `There are ${state.leases.size} leases, and no more are kept.`,
     'Run "tsflannel leave" on hosts that are to go.',
   );
-}
-
-function outOfRange(range: SubnetRange, subnet: Cidr): string {
-  return `Subnet ${subnet} is not one of the /${range.length} subnets from ${range.min} to ${range.max} of network ${range.network}.`;
 }
 
 function movesLeases(state: ClusterState, moving: readonly Lease[]): Outcome {

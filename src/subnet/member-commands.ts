@@ -1,7 +1,6 @@
 /** What the commands about members and tokens do to the state. Pure. */
 import { toReplicaId } from '../../raft/core/types.ts';
 import { MEMBERS_MAX, TOKENS_MAX } from '../config/limits.ts';
-import { supported } from '../config/network-config.ts';
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 import type {
   BootstrapCommand,
@@ -17,7 +16,7 @@ import { type CommandResult, refused } from './command-result.ts';
 import { subnetsOf } from './lease.ts';
 import { abandon, giveBack } from './lease-commands.ts';
 import { type Member, type MemberProfile, nodeIdOf } from './member.ts';
-import { type ClusterState, FEATURE_LEVEL } from './state.ts';
+import { type ClusterState, levelOf } from './state.ts';
 import { checkToken, type Token, tokenOf } from './token.ts';
 import {
   answerTo,
@@ -32,12 +31,12 @@ import {
 /** How a cluster begins: its first host is replica 1. */
 export function bootstrap(command: BootstrapCommand, index: number): Transition {
   const { config, time } = command;
-  const refusal = supported(config) ?? identityRefusal(command.member);
+  const refusal = identityRefusal(command.member);
   if (refusal !== null) return { state: null, result: refused(refusal) };
   const first: Member = { ...profileOf(command.member), replicaId: toReplicaId(1), joinedAt: time };
   const token = tokenOf(command.token, time);
   const state: ClusterState = {
-    featureLevel: FEATURE_LEVEL,
+    featureLevel: levelOf(config),
     clusterId: command.clusterId,
     epoch: command.epoch,
     time,

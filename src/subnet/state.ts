@@ -37,8 +37,11 @@ import { clusterTime, lease, nodeId } from './lease-codec.ts';
 import { type Member, member, replicaId } from './member.ts';
 import { type Token, token } from './token.ts';
 
-/** The newest feature level this program can apply; the leader proposes nothing above what all members can. */
-export const FEATURE_LEVEL = 1;
+/**
+ * What replicas have to know to apply a log: 2 is IPv6. The leader proposes nothing above the level of its cluster, so
+ * that every version which could join it can read what is in the log.
+ */
+const FEATURE_LEVEL = 2;
 const FORMAT_VERSION = 1;
 
 /** What a request got, for the case that its answer was lost and it comes again. */
@@ -53,6 +56,7 @@ export interface Answer {
 }
 
 export interface ClusterState {
+  /** That of the network it was founded with; it stays. */
   readonly featureLevel: number;
   readonly clusterId: string;
   readonly epoch: number;
@@ -77,6 +81,11 @@ export interface ClusterState {
   readonly released: ReadonlyMap<Cidr, ClusterTime>;
   /** Oldest first. */
   readonly answers: readonly Answer[];
+}
+
+/** The feature level that a network needs. */
+export function levelOf(config: NetworkConfig): number {
+  return config.EnableIPv6 ? 2 : 1;
 }
 
 /** True for an id that was minted once and belongs to nobody now: what comes from it is never to be believed. */

@@ -22,7 +22,7 @@ const join: Command = {
 
 describe('a command before it is proposed', () => {
   it('is read back as it is', () => {
-    expect(decodeCommand(checkedBytes(join))).toEqual(join);
+    expect(decodeCommand(checkedBytes(join, null))).toEqual(join);
   });
 
   it.each([
@@ -31,6 +31,6 @@ describe('a command before it is proposed', () => {
     { requestId: 'short' },
     { publicKey: `${join.kind === 'join' ? join.publicKey : ''}\n` },
   ])('with %o is refused instead of stopping every replica', (malformed) => {
-    expect(() => checkedBytes({ ...join, ...malformed })).toThrow(/malformed or too long/);
+    expect(() => checkedBytes({ ...join, ...malformed }, null)).toThrow(/malformed or too long/);
   });
 });

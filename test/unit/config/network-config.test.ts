@@ -6,12 +6,12 @@ vi.setConfig({ testTimeout: 60_000 });
 
 import {
   formatNetworkConfig,
-  ipv4Range,
   type NetworkConfig,
   type NetworkOptions,
   networkConfigFromJson,
   networkConfigFromOptions,
   parseNetworkConfig,
+  subnetRange,
   supported,
 } from '../../../src/config/network-config.ts';
 
@@ -83,7 +83,7 @@ describe('defaults', () => {
     const ipv6 = config(JSON.stringify({ EnableIPv4: false, EnableIPv6: true, IPv6Network: network }));
     expect(ipv6).toMatchObject({ IPv6SubnetLen: length, IPv6SubnetMin: min, IPv6SubnetMax: max });
     expect(ipv6.Network).toBeUndefined();
-    expect(ipv4Range(ipv6)).toBeNull();
+    expect(subnetRange(ipv6, 4)).toBeNull();
   });
 
   it.each([

@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
-import { ipv4Range } from '../../../src/config/network-config.ts';
+import { subnetRange } from '../../../src/config/network-config.ts';
 import type { SubnetRange } from '../../../src/config/subnet-range.ts';
 import { type Cidr, toCidr } from '../../../src/net/cidr.ts';
+import type { Family } from '../../../src/net/ip.ts';
 import {
   type Allocation,
   type AllocationRequest,
@@ -16,8 +17,8 @@ vi.setConfig({ testTimeout: 60_000 });
 
 import { attributes, configOf, node } from './samples.ts';
 
-function range(text: string): SubnetRange {
-  const found = ipv4Range(configOf(text));
+function range(text: string, family: Family = 4): SubnetRange {
+  const found = subnetRange(configOf(text), family);
   if (found === null) throw new Error('no range');
   return found;
 }
@@ -67,7 +68,7 @@ function ask(given: Given, change: Partial<AllocationRequest> = {}): Allocation 
 
 function subnetOf(allocation: Allocation): Cidr | string {
   if (allocation.kind === 'refused') return allocation.refusal.code;
-  return allocation.kind === 'free' ? allocation.subnet : leaseKey(allocation.lease);
+  return allocation.subnet;
 }
 
 describe('order', () => {
@@ -75,7 +76,7 @@ describe('order', () => {
   const reserved = { '10.5.0.8/30': 1 };
   it('its own lease comes first', () => {
     const own = lease(1, '10.5.0.4/30', 'absent');
-    expect(ask({ leases: [own], reserved }, { previous })).toEqual({ kind: 'kept', lease: own });
+    expect(ask({ leases: [own], reserved }, { previous })).toEqual({ kind: 'kept', subnet: own.subnet });
   });
   it('then its reservation', () => {
     expect(subnetOf(ask({ reserved }, { previous }))).toBe('10.5.0.8/30');
@@ -106,7 +107,11 @@ describe('order', () => {
     ];
     const day7 = toClusterTime(ABSENT_REUSE_MS + 10);
     expect(subnetOf(ask({ leases }, { now: toClusterTime(ABSENT_REUSE_MS + 9) }))).toBe('no-free-subnet');
-    expect(ask({ leases }, { now: day7 })).toEqual({ kind: 'reused', lease: leases[2] });
+    expect(ask({ leases }, { now: day7 })).toEqual({
+      kind: 'reused',
+      subnet: '10.5.0.12/30',
+      lease: leases[2],
+    });
     const kept = { leases, reserved: { '10.5.0.12/30': 4 } };
     expect(subnetOf(ask(kept, { now: day7 }))).toBe('no-free-subnet');
   });
@@ -139,9 +144,9 @@ describe('own lease', () => {
   });
   it('that drains comes back when it fits again', () => {
     const old = lease(1, '10.5.0.8/30', 'draining');
-    expect(ask({ leases: [old, lease(1, '10.9.0.0/24')] })).toEqual({ kind: 'kept', lease: old });
+    expect(ask({ leases: [old, lease(1, '10.9.0.0/24')] })).toEqual({ kind: 'kept', subnet: old.subnet });
     const active = lease(1, '10.5.0.12/30');
-    expect(ask({ leases: [old, active] })).toEqual({ kind: 'kept', lease: active });
+    expect(ask({ leases: [old, active] })).toEqual({ kind: 'kept', subnet: active.subnet });
   });
 });
 

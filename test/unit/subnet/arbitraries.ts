@@ -2,34 +2,55 @@
 import fc from 'fast-check';
 import { toReplicaId } from '../../../raft/core/types.ts';
 import type { NetworkConfig } from '../../../src/config/network-config.ts';
-import { toCidr } from '../../../src/net/cidr.ts';
+import { type Cidr, toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import { macFromBytes } from '../../../src/net/mac.ts';
-import type { Command } from '../../../src/subnet/command.ts';
+import type { AcquireCommand, Command } from '../../../src/subnet/command.ts';
 import { type LeaseAttributes, leaseKey, toClusterTime } from '../../../src/subnet/lease.ts';
 import type { MemberProfile } from '../../../src/subnet/member.ts';
 import type { ClusterState } from '../../../src/subnet/state.ts';
-import { attributes, bootstrapCommand, configOf, DAY_MS, grant, node, profile } from './samples.ts';
+import {
+  attributes,
+  bootstrapCommand,
+  configOf,
+  DAY_MS,
+  dualAttributes,
+  grant,
+  node,
+  profile,
+} from './samples.ts';
 
-export const CONFIGS: readonly NetworkConfig[] = [
+const IPV4_CONFIGS: readonly NetworkConfig[] = [
   configOf('{"Network":"10.5.0.0/26","SubnetLen":28}'),
   configOf('{"Network":"10.5.0.0/26","SubnetLen":29,"Backend":{"Type":"vxlan"}}'),
   configOf('{"Network":"10.5.0.0/25","SubnetLen":28,"SubnetMin":"10.5.0.0"}'),
   configOf('{"Network":"10.6.0.0/26","SubnetLen":28,"Backend":{"Type":"alloc"}}'),
 ];
+const dual = (ipv6: string, ipv4: string): NetworkConfig => configOf(`{"EnableIPv6":true,${ipv6},${ipv4}}`);
+/** In each of the first two another family is the scarce one. */
+const DUAL_CONFIGS: readonly NetworkConfig[] = [
+  dual('"IPv6Network":"fd05::/120","IPv6SubnetLen":124', '"Network":"10.5.0.0/26","SubnetLen":28'),
+  dual('"IPv6Network":"fd05::/122","IPv6SubnetLen":124', '"Network":"10.5.0.0/24","SubnetLen":28'),
+  dual('"IPv6Network":"fd05::/122","IPv6SubnetLen":125', '"Network":"10.5.0.0/26","SubnetLen":28'),
+  configOf('{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd05::/122","IPv6SubnetLen":124}'),
+];
 
 const host = fc.integer({ min: 1, max: 6 });
 const nodeId = host.map(node);
-const subnet = fc.oneof(
+const ipv4Subnet = fc.oneof(
   fc.integer({ min: 0, max: 7 }).map((n) => toCidr(`10.5.0.${16 * n}/28`)),
   fc.integer({ min: 0, max: 7 }).map((n) => toCidr(`10.5.0.${8 * n}/29`)),
   fc.constant(toCidr('10.6.0.16/28')),
 );
+const ipv6Subnet = fc.oneof(
+  fc.integer({ min: 0, max: 7 }).map((n) => toCidr(`fd05::${(16 * n).toString(16)}/124`)),
+  fc.integer({ min: 0, max: 7 }).map((n) => toCidr(`fd05::${(8 * n).toString(16)}/125`)),
+);
 const requestId = fc.integer({ min: 1, max: 200 }).map((n) => `request-${n}`);
 /** Null is what most hosts ask for. */
-const wanted = fc.oneof({ weight: 6, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: subnet });
+const mostlyNone = (subnet: fc.Arbitrary<Cidr>): fc.Arbitrary<Cidr | null> =>
+  fc.oneof({ weight: 6, arbitrary: fc.constant(null) }, { weight: 1, arbitrary: subnet });
 const tokenId = fc.constantFrom('t1', 't1', 't1', 't2', 't3');
-const config = fc.constantFrom(...CONFIGS);
 
 /** Mostly the host's own profile; sometimes with somebody else's name, address or id. */
 const profileArb: fc.Arbitrary<MemberProfile> = fc
@@ -53,17 +74,13 @@ const profileArb: fc.Arbitrary<MemberProfile> = fc
     );
   });
 
-const attributesArb: fc.Arbitrary<LeaseAttributes> = fc
+const oddAttributes: fc.Arbitrary<LeaseAttributes> = fc
   .tuple(host, fc.option(fc.uint8Array({ minLength: 6, maxLength: 6 })))
   .map(([n, bytes]) => ({
     ...attributes(n),
     publicIpv6: bytes === null ? null : toIp(`fc00::${n}`),
     backendData: bytes === null ? null : { VNI: n, VtepMAC: macFromBytes(bytes) },
   }));
-
-const hostAttributes = fc
-  .tuple(host, attributesArb, fc.nat({ max: 7 }))
-  .map(([n, any, odd]) => ({ nodeId: node(n), attributes: odd === 0 ? any : attributes(n) }));
 
 const grantArb = fc
   .tuple(
@@ -75,17 +92,47 @@ const grantArb = fc
 
 const replica = fc.integer({ min: 1, max: 9 }).map(toReplicaId);
 
-/** Without its time: `steps` lets time pass between them. */
-const timeless: fc.Arbitrary<Command> = (() => {
+/** What hosts may be told to do with leases, in networks that belong together. */
+interface World {
+  readonly configs: readonly NetworkConfig[];
+  readonly subnet: fc.Arbitrary<Cidr>;
+  readonly wanted: fc.Arbitrary<Pick<AcquireCommand, 'wanted' | 'wantedIpv6'>>;
+  readonly attributes: (n: number) => LeaseAttributes;
+}
+
+const IPV4_WORLD: World = {
+  configs: IPV4_CONFIGS,
+  subnet: ipv4Subnet,
+  wanted: mostlyNone(ipv4Subnet).map((wanted) => ({ wanted })),
+  attributes,
+};
+
+const DUAL_WORLD: World = {
+  configs: DUAL_CONFIGS,
+  subnet: fc.oneof(ipv4Subnet, ipv6Subnet),
+  wanted: fc
+    .tuple(mostlyNone(ipv4Subnet), mostlyNone(ipv6Subnet))
+    .map(([wanted, wantedIpv6]) => ({ wanted, ...(wantedIpv6 && { wantedIpv6 }) })),
+  attributes: dualAttributes,
+};
+
+/** Without its time: `stepsOf` lets time pass between them. */
+function timelessOf(world: World): fc.Arbitrary<Command> {
+  const { subnet } = world;
+  const config = fc.constantFrom(...world.configs);
+  const hostAttributes = fc.tuple(host, oddAttributes, fc.nat({ max: 7 })).map(([n, any, odd]) => ({
+    nodeId: node(n),
+    attributes: odd === 0 ? any : world.attributes(n),
+  }));
   const time = fc.constant(toClusterTime(0));
   const kind = <const K extends string>(name: K) => fc.constant(name);
-  const acquire = fc.tuple(requestId, hostAttributes, wanted, fc.array(subnet, { maxLength: 3 })).map(
-    ([id, who, wanted, previous]): Command => ({
+  const acquire = fc.tuple(requestId, hostAttributes, world.wanted, fc.array(subnet, { maxLength: 3 })).map(
+    ([id, who, wish, previous]): Command => ({
       kind: 'acquire',
       time: toClusterTime(0),
       requestId: id,
       ...who,
-      wanted,
+      ...wish,
       previous,
     }),
   );
@@ -154,7 +201,7 @@ const timeless: fc.Arbitrary<Command> = (() => {
     },
     { weight: 1, arbitrary: fc.record({ config }).map((change): Command => bootstrapCommand(change)) },
   );
-})();
+}
 
 const pause = fc.oneof(
   fc.integer({ min: -DAY_MS, max: DAY_MS }),
@@ -163,23 +210,35 @@ const pause = fc.oneof(
 
 /** One command at some time. */
 export const command: fc.Arbitrary<Command> = fc
-  .tuple(timeless, fc.nat({ max: 30 * DAY_MS }))
+  .tuple(fc.oneof(timelessOf(IPV4_WORLD), timelessOf(DUAL_WORLD)), fc.nat({ max: 30 * DAY_MS }))
   .map(([one, ms]) => ({ ...one, time: toClusterTime(ms) }));
 
 /** A command that may look at the state first, so that renewals and releases often meet a lease that is there. */
 export type Step = (state: ClusterState) => Command;
 
-/** A run of steps; now and then a stamp goes back, as a bad leader's would. */
-export const steps: fc.Arbitrary<readonly Step[]> = fc
-  .array(fc.tuple(timeless, pause, fc.nat({ max: 9 })), { maxLength: 60, size: 'max' })
-  .map((all) => {
-    let now = 0;
-    return all.map(([one, ms, aim]): Step => {
-      now = Math.max(0, now + ms);
-      const time = toClusterTime(now);
-      return (state) => ({ ...aimed(state, one, aim), time });
+/** A network, and what happens in it. */
+export interface Run {
+  readonly config: NetworkConfig;
+  readonly steps: readonly Step[];
+}
+
+/** Now and then a stamp goes back, as a bad leader's would. */
+function runOf(world: World): fc.Arbitrary<Run> {
+  const steps = fc
+    .array(fc.tuple(timelessOf(world), pause, fc.nat({ max: 9 })), { maxLength: 60, size: 'max' })
+    .map((all) => {
+      let now = 0;
+      return all.map(([one, ms, aim]): Step => {
+        now = Math.max(0, now + ms);
+        const time = toClusterTime(now);
+        return (state) => ({ ...aimed(state, one, aim), time });
+      });
     });
-  });
+  return fc.record({ config: fc.constantFrom(...world.configs), steps });
+}
+
+/** Of either world. */
+export const run: fc.Arbitrary<Run> = fc.oneof(runOf(IPV4_WORLD), runOf(DUAL_WORLD));
 
 /** Seven times of ten the subnet, or the owner, of a lease that exists. */
 function aimed(state: ClusterState, one: Command, aim: number): Command {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { type CommandEntry, toLogIndex, toTerm } from '../../../raft/core/types.ts';
 import { type NetworkConfig, parseNetworkConfig } from '../../../src/config/network-config.ts';
 import { type Ip, toIp } from '../../../src/net/ip.ts';
+import { localMac } from '../../../src/net/mac.ts';
 import type { AcquireCommand, BootstrapCommand, Command, JoinCommand } from '../../../src/subnet/command.ts';
 import { encodeCommand } from '../../../src/subnet/command.ts';
 import type { CommandResult } from '../../../src/subnet/command-result.ts';
@@ -57,6 +58,16 @@ export function attributes(n: number): LeaseAttributes {
     linkMtu: 1500,
     backendType: 'host-gw',
     backendData: null,
+  };
+}
+
+/** Of a host that IPv6 reaches as well, with a device for each family. */
+export function dualAttributes(n: number): LeaseAttributes {
+  return {
+    ...attributes(n),
+    publicIpv6: toIp(`2001:db8::${n.toString(16)}`),
+    backendData: { VNI: 1, VtepMAC: localMac(Uint8Array.of(0, 4, 0, 0, 0, n)) },
+    backendV6Data: { VNI: 1, VtepMAC: localMac(Uint8Array.of(0, 6, 0, 0, 0, n)) },
   };
 }
 

@@ -1,37 +1,48 @@
 /** What must hold after every command, whatever the commands are: the promises about leases, and determinism. */
 import fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
+import type { Cidr } from '../../../src/net/cidr.ts';
 import type { Command } from '../../../src/subnet/command.ts';
 import { decodeCommand, encodeCommand, UnknownCommandError } from '../../../src/subnet/command.ts';
 import { type CommandResult, decodeResult, encodeResult } from '../../../src/subnet/command-result.ts';
-import type { Lease } from '../../../src/subnet/lease.ts';
+import { type Lease, leaseKey, subnetsOf } from '../../../src/subnet/lease.ts';
 import { type ClusterState, decodeState } from '../../../src/subnet/state.ts';
 import { SubnetStateMachine } from '../../../src/subnet/state-machine.ts';
-import { CONFIGS, command, steps } from './arbitraries.ts';
+import { command, run } from './arbitraries.ts';
 import { bootstrapCommand, bytesOf, DAY_MS, entry, grant, joinCommand, Replica } from './samples.ts';
 
 /** They take seconds, and the machine may have other work. */
 vi.setConfig({ testTimeout: 120_000 });
 
-function begin(): Replica {
+function begin(config = bootstrapCommand().config): Replica {
   const replica = new Replica();
-  const [config = bootstrapCommand().config] = CONFIGS;
   replica.expect('joined', bootstrapCommand({ config, token: grant('t1', { ttlMs: 100 * DAY_MS }) }));
   for (let n = 2; n <= 5; n++) replica.expect('joined', joinCommand(n));
   return replica;
 }
 
-/** First and last address as numbers; written apart from the program's own arithmetic on purpose. */
-function bounds(cidr: string): readonly [number, number] {
+/** Family, first and last address as numbers; written apart from the program's own arithmetic on purpose. */
+function bounds(cidr: string): readonly [family: number, first: bigint, last: bigint] {
   const [base = '', length = ''] = cidr.split('/');
-  const first = base.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
-  return [first, first + 2 ** (32 - Number(length)) - 1];
+  if (base.includes('.')) {
+    const first = base.split('.').reduce((sum, part) => sum * 256n + BigInt(part), 0n);
+    return [4, first, first + (1n << BigInt(32 - Number(length))) - 1n];
+  }
+  const [head = '', tail = ''] = base.split('::').map((part) => part.split(':').filter(Boolean));
+  const zeros = Array(8 - head.length - tail.length).fill('0');
+  const first = [...head, ...zeros, ...tail].reduce((sum, part) => (sum << 16n) + BigInt(`0x${part}`), 0n);
+  return [6, first, first + (1n << BigInt(128 - Number(length))) - 1n];
 }
 
 function overlap(a: string, b: string): boolean {
-  const [firstA, lastA] = bounds(a);
-  const [firstB, lastB] = bounds(b);
-  return firstA <= lastB && firstB <= lastA;
+  const [familyA, firstA, lastA] = bounds(a);
+  const [familyB, firstB, lastB] = bounds(b);
+  return familyA === familyB && firstA <= lastB && firstB <= lastA;
+}
+
+/** Who holds each subnet, of either family. */
+function holders({ leases }: ClusterState): ReadonlyMap<Cidr, Lease> {
+  return new Map([...leases.values()].flatMap((lease) => subnetsOf(lease).map((subnet) => [subnet, lease])));
 }
 
 /** Plainer and faster than expect, which is called some thousand times a run here. */
@@ -40,7 +51,7 @@ function must(condition: boolean, what: string): void {
 }
 
 function checkState(state: ClusterState): void {
-  const subnets = [...state.leases.keys()];
+  const subnets = [...state.leases.values()].flatMap(subnetsOf);
   for (const [i, a] of subnets.entries()) {
     for (const b of subnets.slice(i + 1)) must(!overlap(a, b), `leases ${a} and ${b} overlap`);
     for (const b of state.released.keys()) must(!overlap(a, b), `lease ${a} and released ${b} overlap`);
@@ -51,7 +62,7 @@ function checkState(state: ClusterState): void {
   const standing = [...state.leases.values()].filter((lease) => lease.state !== 'draining');
   must(new Set(standing.map((lease) => lease.nodeId)).size === standing.length, 'two leases of one node');
   for (const [subnet, lease] of state.leases) {
-    must(lease.subnet === subnet, `${lease.subnet} stands under ${subnet}`);
+    must((lease.subnet ?? lease.ipv6Subnet) === subnet, `${lease.subnet} stands under ${subnet}`);
     must(
       state.members.has(lease.nodeId) || lease.state !== 'active',
       `${subnet} is active and belongs to no member`,
@@ -65,24 +76,26 @@ function checkState(state: ClusterState): void {
 
 /** A lease changes hands only by a command that says so. */
 function checkMoves(before: ClusterState, after: ClusterState, cause: Command, result: CommandResult): void {
-  for (const [subnet, old] of before.leases) {
-    const now = after.leases.get(subnet);
-    if (now?.nodeId === old.nodeId) continue;
+  const now = holders(after);
+  const then = holders(before);
+  for (const [subnet, old] of then) {
+    if (now.get(subnet)?.nodeId === old.nodeId) continue;
     const given =
-      (cause.kind === 'release' && cause.nodeId === old.nodeId && cause.subnet === subnet) ||
+      (cause.kind === 'release' && cause.nodeId === old.nodeId && cause.subnet === leaseKey(old)) ||
       (cause.kind === 'member-remove' && cause.nodeId === old.nodeId && !cause.keepsLease);
     const abandoned = !before.members.has(old.nodeId) && isAbandonedBy(cause, old, after);
+    // The other family of a lease that is given to somebody else goes with it.
     const reused =
       result.kind === 'acquired' &&
-      result.reusedFrom === old.nodeId &&
-      result.lease.subnet === subnet &&
+      result.reusedFrom !== null &&
+      subnetsOf(old).some((one) => now.get(one)?.nodeId === result.lease.nodeId) &&
       old.state === 'absent' &&
       old.expiresAt + 7 * DAY_MS <= after.time;
     must(given || reused || abandoned, `${subnet} left ${old.nodeId} by ${cause.kind}`);
   }
-  for (const [subnet, now] of after.leases)
-    if (!before.leases.has(subnet))
-      must(cause.kind === 'acquire' && cause.nodeId === now.nodeId, `${subnet} appeared by ${cause.kind}`);
+  for (const [subnet, lease] of now)
+    if (!then.has(subnet))
+      must(cause.kind === 'acquire' && cause.nodeId === lease.nodeId, `${subnet} appeared by ${cause.kind}`);
   for (const id of before.members.keys())
     must(cause.kind === 'member-remove' || after.members.has(id), `${id} vanished by ${cause.kind}`);
 }
@@ -90,9 +103,12 @@ function checkMoves(before: ClusterState, after: ClusterState, cause: Command, r
 /** The lease of a removed host goes when another host has its address. */
 function isAbandonedBy(cause: Command, old: Lease, { leases }: ClusterState): boolean {
   if (cause.kind !== 'acquire' && cause.kind !== 'update-attributes') return false;
-  const address = old.attributes.publicIp;
+  const { publicIp, publicIpv6 } = old.attributes;
   return [...leases.values()].some(
-    (lease) => lease.nodeId === cause.nodeId && lease.attributes.publicIp === address,
+    ({ nodeId, attributes }) =>
+      nodeId === cause.nodeId &&
+      ((publicIp !== null && attributes.publicIp === publicIp) ||
+        (publicIpv6 !== null && attributes.publicIpv6 === publicIpv6)),
   );
 }
 
@@ -115,9 +131,9 @@ function unnumbered(state: ClusterState): ClusterState {
 it('keeps its promises through any run of commands', () => {
   const kinds = new Map<string, number>();
   fc.assert(
-    fc.property(steps, (run) => {
-      const replica = begin();
-      for (const step of run) {
+    fc.property(run, ({ config, steps }) => {
+      const replica = begin(config);
+      for (const step of steps) {
         const before = replica.state;
         const one = step(before);
         const result = replica.apply(one);
@@ -158,9 +174,9 @@ it('keeps its promises through any run of commands', () => {
 
 it('gives a repeated request the same answer and changes nothing', () => {
   fc.assert(
-    fc.property(steps, (run) => {
-      const replica = begin();
-      for (const step of run) {
+    fc.property(run, ({ config, steps }) => {
+      const replica = begin(config);
+      for (const step of steps) {
         const one = step(replica.state);
         const first = replica.apply(one);
         if (first.kind !== 'joined' && first.kind !== 'acquired') continue;
@@ -176,12 +192,12 @@ it('gives a repeated request the same answer and changes nothing', () => {
 
 it('is the same on a replica that started from a snapshot', () => {
   fc.assert(
-    fc.property(steps, fc.nat({ max: 60 }), (run, cut) => {
-      const one = begin();
-      for (const step of run.slice(0, cut)) one.apply(step(one.state));
+    fc.property(run, fc.nat({ max: 60 }), ({ config, steps }, cut) => {
+      const one = begin(config);
+      for (const step of steps.slice(0, cut)) one.apply(step(one.state));
       const two = one.fromSnapshot();
       expect(bytesOf(two.machine)).toEqual(bytesOf(one.machine));
-      for (const step of run.slice(cut)) {
+      for (const step of steps.slice(cut)) {
         const cause = step(one.state);
         expect(two.apply(cause)).toEqual(one.apply(cause));
       }
@@ -205,7 +221,7 @@ it('restores only what it wrote, and keeps its state otherwise', () => {
     ` ${text}`,
     text.replace('"epoch":1', '"epoch":0'),
     text.replace('"formatVersion":1', '"formatVersion":2'),
-    text.replace('"featureLevel":1', '"featureLevel":2'),
+    text.replace('"featureLevel":1', '"featureLevel":3'),
     text.replace('"leases":[]', '"leases":{}'),
     text.replace('"answers"', '"answerz"'),
     text.replace('"epoch":1', '"epoch":1.0'),
