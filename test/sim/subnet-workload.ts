@@ -5,7 +5,8 @@
 import type { CommandEntry, ReplicaId } from '../../raft/core/types.ts';
 import type { StateMachine } from '../../raft/runtime/state-machine.ts';
 import type { Random, SimulatedProcess, Workload } from '../../raft/sim/index.ts';
-import { toCidr } from '../../src/net/cidr.ts';
+import type { NetworkConfig } from '../../src/config/network-config.ts';
+import { type Cidr, toCidr } from '../../src/net/cidr.ts';
 import { toIp } from '../../src/net/ip.ts';
 import {
   clusterTimeAt,
@@ -13,13 +14,21 @@ import {
   observeStamp,
   type TimeAnchor,
 } from '../../src/subnet/cluster-time.ts';
-import { type Command, decodeCommand, encodeCommand } from '../../src/subnet/command.ts';
+import { type AcquireCommand, type Command, decodeCommand, encodeCommand } from '../../src/subnet/command.ts';
 import type { CommandResult } from '../../src/subnet/command-result.ts';
 import { type ClusterTime, leaseKey, toClusterTime } from '../../src/subnet/lease.ts';
 import type { MemberProfile } from '../../src/subnet/member.ts';
 import type { ClusterState } from '../../src/subnet/state.ts';
 import { SubnetStateMachine } from '../../src/subnet/state-machine.ts';
-import { attributes, bootstrapCommand, configOf, DAY_MS, grant, profile } from '../unit/subnet/samples.ts';
+import {
+  attributes,
+  bootstrapCommand,
+  configOf,
+  DAY_MS,
+  dualAttributes,
+  grant,
+  profile,
+} from '../unit/subnet/samples.ts';
 import { LeaseLedger } from './lease-ledger.ts';
 
 /** Nearly six days of lease time in a second: leases expire, and absent ones are given to others. */
@@ -27,20 +36,39 @@ const TIME_SCALE = 500_000;
 /** The fastest clock of a simulated process. */
 const CLOCK_RATE_MAX = 1.02;
 
-const HOSTS = Array.from({ length: 8 }, (_, n) => ({
-  profile: profile(n + 1),
-  attributes: attributes(n + 1),
-}));
-const SUBNETS = [
+const HOSTS = Array.from({ length: 8 }, (_, n) => profile(n + 1));
+const IPV4_SUBNETS = [
   ...Array.from({ length: 8 }, (_, n) => toCidr(`10.5.0.${16 * n}/28`)),
   ...Array.from({ length: 8 }, (_, n) => toCidr(`10.5.0.${8 * n}/29`)),
 ];
-/** The first has fewer subnets than there are hosts. */
-const CONFIGS = [
-  configOf('{"Network":"10.5.0.0/26","SubnetLen":28}'),
-  configOf('{"Network":"10.5.0.0/25","SubnetLen":28,"SubnetMin":"10.5.0.0"}'),
-  configOf('{"Network":"10.5.0.0/26","SubnetLen":29,"Backend":{"Type":"vxlan"}}'),
+const IPV6_SUBNETS = [
+  ...Array.from({ length: 8 }, (_, n) => toCidr(`fd05::${(16 * n).toString(16)}/124`)),
+  ...Array.from({ length: 8 }, (_, n) => toCidr(`fd05::${(8 * n).toString(16)}/125`)),
 ];
+const dual = (networks: string): NetworkConfig => configOf(`{"EnableIPv6":true,${networks}}`);
+
+/** Networks that one cluster may change between. The first of each has fewer subnets than there are hosts. */
+const WORLDS = [
+  {
+    configs: [
+      configOf('{"Network":"10.5.0.0/26","SubnetLen":28}'),
+      configOf('{"Network":"10.5.0.0/25","SubnetLen":28,"SubnetMin":"10.5.0.0"}'),
+      configOf('{"Network":"10.5.0.0/26","SubnetLen":29,"Backend":{"Type":"vxlan"}}'),
+    ],
+    subnets: IPV4_SUBNETS,
+    attributes,
+  },
+  {
+    configs: [
+      dual('"Network":"10.5.0.0/26","SubnetLen":28,"IPv6Network":"fd05::/121","IPv6SubnetLen":124'),
+      dual('"Network":"10.5.0.0/25","SubnetLen":28,"IPv6Network":"fd05::/122","IPv6SubnetLen":124'),
+      dual('"Network":"10.5.0.0/26","SubnetLen":28,"IPv6Network":"fd05::/122","IPv6SubnetLen":125'),
+      dual('"EnableIPv4":false,"IPv6Network":"fd05::/122","IPv6SubnetLen":124'),
+    ],
+    subnets: [...IPV4_SUBNETS, ...IPV6_SUBNETS],
+    attributes: dualAttributes,
+  },
+] as const;
 
 /** A replica's machine with its share of what the daemon does: it keeps cluster time. */
 export class SimulatedSubnet implements StateMachine<CommandResult> {
@@ -130,15 +158,18 @@ const KINDS = [
 function draw(random: Random, count: number, machine: SimulatedSubnet): Command {
   const { state } = machine;
   const time = machine.clusterTime;
-  const [config] = CONFIGS;
-  if (state === null || config === undefined)
-    return bootstrapCommand({ time, token: grant('t1', { ttlMs: 300 * DAY_MS }), ...(config && { config }) });
-  const host = pick(random, HOSTS);
+  if (state === null) {
+    const { configs } = pick(random, WORLDS);
+    return bootstrapCommand({ time, token: grant('t1', { ttlMs: 300 * DAY_MS }), config: configs[0] });
+  }
+  const world = WORLDS[state.featureLevel === 1 ? 0 : 1];
+  const number = random.integer(1, HOSTS.length);
+  const host = { profile: profile(number), attributes: world.attributes(number) };
   const { nodeId } = host.profile;
   // Mostly new; sometimes one whose answer may have been lost.
   const requestId = `request-${random.chance(0.9) ? count : random.integer(Math.max(0, count - 9), count)}`;
   const held = [...state.leases.values()].find((lease) => lease.nodeId === nodeId);
-  const subnet = held !== undefined && random.chance(0.8) ? leaseKey(held) : pick(random, SUBNETS);
+  const subnet = held !== undefined && random.chance(0.8) ? leaseKey(held) : pick(random, world.subnets);
   const kind = pick(random, KINDS);
   switch (kind) {
     case 'acquire':
@@ -148,8 +179,8 @@ function draw(random: Random, count: number, machine: SimulatedSubnet): Command 
         requestId,
         nodeId,
         attributes: host.attributes,
-        wanted: random.chance(0.1) ? pick(random, SUBNETS) : null,
-        previous: random.sample(SUBNETS, random.integer(0, 2)),
+        ...wish(random, world.subnets),
+        previous: random.sample(world.subnets, random.integer(0, 2)),
       };
     case 'renew':
     case 'release':
@@ -160,15 +191,20 @@ function draw(random: Random, count: number, machine: SimulatedSubnet): Command 
     case 'mark-absent':
       return { kind, time, subnets: expiredLeases(state.leases.values(), time).map(leaseKey) };
     case 'update-attributes': {
-      const publicIp = toIp(`198.51.100.${random.integer(1, 9)}`);
-      return { kind, time, nodeId, attributes: { ...host.attributes, publicIp } };
+      const n = random.integer(1, 9);
+      const { publicIpv6 } = host.attributes;
+      const elsewhere = {
+        publicIp: toIp(`198.51.100.${n}`),
+        publicIpv6: publicIpv6 && toIp(`2001:db8:1::${n}`),
+      };
+      return { kind, time, nodeId, attributes: { ...host.attributes, ...elsewhere } };
     }
     case 'set-config':
       return {
         kind,
         time,
         expectedRevision: state.configRevision,
-        config: pick(random, CONFIGS),
+        config: pick(random, world.configs),
         moveLeases: random.chance(0.5),
       };
     default:
@@ -178,6 +214,13 @@ function draw(random: Random, count: number, machine: SimulatedSubnet): Command 
         replica: state.members.get(nodeId)?.replicaId ?? state.nextReplicaId,
       });
   }
+}
+
+/** Seldom a certain subnet. */
+function wish(random: Random, subnets: readonly Cidr[]): Pick<AcquireCommand, 'wanted' | 'wantedIpv6'> {
+  const subnet = random.chance(0.1) ? pick(random, subnets) : null;
+  const isIpv6 = subnet?.includes(':') === true;
+  return isIpv6 ? { wanted: null, wantedIpv6: subnet } : { wanted: subnet };
 }
 
 function drawMembers(

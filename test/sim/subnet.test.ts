@@ -85,6 +85,18 @@ describe('a mistake is caught:', () => {
       },
     ],
     [
+      'an IPv6 lease overlaps another one',
+      'no overlapping leases',
+      (command, state) => {
+        if (command.kind !== 'acquire') return state;
+        const first = [...state.leases.values()].find(({ ipv6Subnet }) => ipv6Subnet?.endsWith('/124'));
+        if (first === undefined) return state;
+        const ipv6Subnet = toCidr((first.ipv6Subnet ?? '').replace('/124', '/125'));
+        const overlapping = { ...first, subnet: null, ipv6Subnet, nodeId: command.nodeId };
+        return { ...state, leases: new Map(state.leases).set(ipv6Subnet, overlapping) };
+      },
+    ],
+    [
       'a renewal moves the lease of another host',
       'no lease without its acquire',
       (command, state) =>
@@ -166,6 +178,7 @@ it('without a mistake the same seeds are clean, and leases come, change and go',
         subnet.apply = (entry) => {
           const result = apply(entry);
           results.add(result.kind === 'acquired' && result.reusedFrom !== null ? 'reused' : result.kind);
+          if (result.kind === 'acquired') results.add(familiesOf(result.lease));
           return result;
         };
         return subnet;
@@ -182,6 +195,13 @@ it('without a mistake the same seeds are clean, and leases come, change and go',
     'marked-absent',
     'reused',
     'refused',
+    'IPv4',
+    'IPv4 and IPv6',
+    'IPv6',
   ];
   expect([...results]).toEqual(expect.arrayContaining(kinds));
 });
+
+function familiesOf({ subnet, ipv6Subnet }: Lease): string {
+  return [subnet && 'IPv4', ipv6Subnet && 'IPv6'].filter((family) => family !== null).join(' and ');
+}
