@@ -108,4 +108,11 @@ export const RECOVER_FLAGS: readonly OptionSpec<unknown>[] = [
 ];
 
 export const PURGE: OptionSpec<boolean> = switchOption('purge', 'also delete the data directory');
-export const FORMAT: OptionSpec<'args' | 'env'> = wordOption('format', ['args', 'env'], 'default args');
+export type DockerFormat = 'args' | 'env' | 'json' | 'dropin';
+const DOCKER_FORMATS: readonly DockerFormat[] = ['args', 'env', 'json', 'dropin'];
+export const FORMAT: OptionSpec<DockerFormat> = wordOption('format', DOCKER_FORMATS, 'default args');
+export const APPLY: OptionSpec<boolean> = switchOption(
+  'apply',
+  'make the network tsflannel in the running Docker; with --format dropin: write the drop-in',
+);
+export const DOCKER_FLAGS: readonly OptionSpec<unknown>[] = [FORMAT, SUBNET_FILE, APPLY];

@@ -9,14 +9,13 @@ import { AGENT_FLAGS } from './agent-flags.ts';
 import {
   CONTACT,
   DETACH,
-  FORMAT,
+  DOCKER_FLAGS,
   GIVE_BACK,
   INIT_FLAGS,
   JOIN_FLAGS,
   PURGE,
   RECOVER_FLAGS,
   STATUS_FLAGS,
-  SUBNET_FILE,
   TOKEN_FLAGS,
   YES,
 } from './command-flags.ts';
@@ -199,8 +198,13 @@ const DAILY: readonly (CommandSpec | CommandGroup)[] = [
   },
   {
     usage: 'docker-opts',
-    summary: "Docker's options for the lease of this host",
-    flags: [FORMAT, SUBNET_FILE],
+    summary: 'put Docker on the lease of this host: its options, or a network for docker compose',
+    flags: DOCKER_FLAGS,
+    examples: [
+      'dockerd $(tsflannel docker-opts)              docker0 has the lease',
+      'tsflannel docker-opts --format dropin --apply the same, at the next start of docker.service',
+      'tsflannel docker-opts --apply                 a Docker network "tsflannel" has it, without a restart',
+    ],
     load: async () => (await import('./commands/docker-opts.ts')).dockerOpts,
   },
   {

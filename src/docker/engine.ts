@@ -31,7 +31,7 @@ export interface EngineNetwork {
   readonly ipv6: boolean;
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
-  /** The names of the containers that run on it, sorted. */
+  /** The names of the containers on it, sorted: those that run, unless all were asked for. */
   readonly containers: readonly string[];
 }
 
@@ -49,26 +49,30 @@ export async function readEngineInfo(client: EngineClient): Promise<EngineInfo> 
   return { version, apiVersion, ...(await client.get('/info', parseInfo)) };
 }
 
-export async function readNetworks(client: EngineClient): Promise<readonly EngineNetwork[]> {
-  const containers = await client.get('/containers/json', list(parseContainer, CONTAINERS_MAX));
+export async function readNetworks(
+  client: EngineClient,
+  which: 'running' | 'all' = 'running',
+): Promise<readonly EngineNetwork[]> {
+  const path = `/containers/json${which === 'all' ? '?all=1' : ''}`;
+  const containers = await client.get(path, list(parseContainer, CONTAINERS_MAX));
   const networks = await client.get('/networks', list(parseNetwork, NETWORKS_MAX));
   return networks
-    .map((network) => ({ ...network, containers: namesOn(network.id, containers) }))
+    .map((network) => ({ ...network, containers: namesOn(network, containers) }))
     .sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-export async function readEngine(client: EngineClient): Promise<EngineFacts> {
-  return { ...(await readEngineInfo(client)), networks: await readNetworks(client) };
-}
-
-interface RunningContainer {
+interface AttachedContainer {
   readonly name: string;
-  readonly networkIds: readonly string[];
+  /** By id; by name where it was not started yet. */
+  readonly networks: ReadonlySet<string>;
 }
 
-function namesOn(networkId: string, containers: readonly RunningContainer[]): readonly string[] {
+function namesOn(
+  network: { readonly id: string; readonly name: string },
+  containers: readonly AttachedContainer[],
+): readonly string[] {
   return containers
-    .filter(({ networkIds }) => networkIds.includes(networkId))
+    .filter(({ networks }) => networks.has(network.id) || networks.has(network.name))
     .map(({ name }) => name)
     .sort();
 }
@@ -118,13 +122,15 @@ function parseIpam(value: unknown): readonly Cidr[] {
   return configs.filter((each) => each !== undefined);
 }
 
-function parseContainer(value: unknown): RunningContainer {
+function parseContainer(value: unknown): AttachedContainer {
   const fields = new Fields(value);
   const [name = fields.get('Id', ID).slice(0, 12)] = optional(fields, 'Names', list(WORD, ENTRIES_MAX)) ?? [];
   const settings = optional(fields, 'NetworkSettings', (each) => new Fields(each));
   const networks = settings === undefined ? {} : (optional(settings, 'Networks', object) ?? {});
-  const networkIds = Object.values(networks).map((each) => new Fields(each).get('NetworkID', WORD));
-  return { name: name.replace(/^\//, ''), networkIds };
+  const attached = Object.entries(networks).map(
+    ([key, each]) => new Fields(each).get('NetworkID', WORD) || key,
+  );
+  return { name: name.replace(/^\//, ''), networks: new Set(attached) };
 }
 
 /** Engines leave out what is empty, or say null. */

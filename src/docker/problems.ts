@@ -5,6 +5,7 @@
 import { type Cidr, cidrCovers, cidrsOverlap, toCidr } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { EngineFacts, EngineNetwork } from './engine.ts';
+import { DEFAULT_BRIDGE } from './names.ts';
 
 export interface ContainerNetwork {
   /** Of the whole cluster, one a family. */
@@ -13,8 +14,6 @@ export interface ContainerNetwork {
   readonly leases: readonly Cidr[];
 }
 
-/** Docker's default bridge; no other network can have this name. */
-export const DEFAULT_BRIDGE = 'bridge';
 /** The oldest engine that is tested. */
 const OLDEST = [20, 10] as const;
 /** Where an engine that was told nothing takes subnets from. */

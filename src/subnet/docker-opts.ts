@@ -1,6 +1,6 @@
 /**
- * The options Docker needs, from the variables of subnet.env: as one line of arguments, and as the file that flannel's
- * mk-docker-opts.sh writes, to the byte. Pure.
+ * The options Docker needs, from the variables of subnet.env: as one line of arguments, as a fragment of daemon.json,
+ * and as the file that flannel's mk-docker-opts.sh writes, to the byte; that one knows no IPv6. Pure.
  */
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 
@@ -8,6 +8,8 @@ import { EXIT, type Refusal, refuse } from '../errors.ts';
 export interface DockerOptions {
   /** `10.5.72.1/24`: the bridge's own address. */
   readonly bip: string | null;
+  /** The same of a lease with an IPv6 side. */
+  readonly bip6: string | null;
   readonly mtu: string | null;
   /** Docker's --ip-masq, the inverse of ours: one of the two masquerades. */
   readonly ipMasq: boolean | null;
@@ -31,12 +33,37 @@ export function dockerOptions(variables: ReadonlyMap<string, string>): DockerOpt
     };
   const bip = variables.get('FLANNEL_SUBNET') || null;
   const mtu = variables.get('FLANNEL_MTU') || null;
-  return { ok: true, options: { bip, mtu, ipMasq: masq === null ? null : masq === 'false' } };
+  const bip6 = variables.get('FLANNEL_IPV6_SUBNET') || null;
+  return { ok: true, options: { bip, bip6, mtu, ipMasq: masq === null ? null : masq === 'false' } };
 }
 
 /** `--bip=... --mtu=... --ip-masq=...` */
 export function formatArgs(options: DockerOptions): string {
-  return Object.values(namedArgs(options)).join(' ');
+  const forIpv6 = options.bip6 === null ? [] : ['--ipv6', `--fixed-cidr-v6=${options.bip6}`];
+  return [...Object.values(namedArgs(options)), ...forIpv6].join(' ');
+}
+
+/** Of daemon.json: what is there already is the reader's to keep. */
+export function formatJson({ bip, bip6, mtu, ipMasq }: DockerOptions): string {
+  const fragment = {
+    ...(bip !== null && { bip }),
+    ...(mtu !== null && { mtu: Number(mtu) }),
+    ...(ipMasq !== null && { 'ip-masq': ipMasq }),
+    ...(bip6 !== null && { ipv6: true, 'fixed-cidr-v6': bip6 }),
+  };
+  return `${JSON.stringify(fragment, null, 2)}\n`;
+}
+
+/** Of the options that `--apply` gives to dockerd those that a daemon.json sets: dockerd refuses to start with both.
+ *  Undefined where it is not JSON. */
+export function setInDaemonJson(text: string): readonly string[] | undefined {
+  try {
+    const document: unknown = JSON.parse(text);
+    if (typeof document !== 'object' || document === null) return undefined;
+    return ['bip', 'mtu', 'ip-masq'].filter((key) => Object.hasOwn(document, key));
+  } catch {
+    return undefined;
+  }
 }
 
 /** One variable an option, in alphabetical order as the script's `set` gives them, then all in DOCKER_OPTS. */

@@ -97,7 +97,7 @@ DOCKER_OPTS=" --bip=10.2.21.1/24 --ip-masq=false --mtu=1450"
 
   test('--json', async () => {
     const { stdout } = await cli(['docker-opts', '--json', '--subnet-file', file(SUBNET_ENV)]);
-    expect(JSON.parse(stdout)).toEqual({ bip: '10.2.21.1/24', mtu: 1450, ipMasq: true });
+    expect(JSON.parse(stdout)).toEqual({ bip: '10.2.21.1/24', bip6: null, mtu: 1450, ipMasq: true });
   });
 
   test('the file is found by flag, then environment, then what is stored', async () => {

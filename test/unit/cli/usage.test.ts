@@ -29,7 +29,7 @@ describe('mistakes are exit 2, one sentence on stderr and nothing on stdout', ()
     [['token', 'create', '--role', 'king'], '--role: "king" is not one of voter, learner.', '--help'],
     [['token', 'create', '--uses', '0'], '--uses: "0" is not a number from 1 to', '--help'],
     [['token', 'create', '--ttl', '0s'], '--ttl: a token that lasts 0 s admits nobody.', '--help'],
-    [['docker-opts', '--format', 'xml'], '--format: "xml" is not one of args, env.', '--help'],
+    [['docker-opts', '--format', 'xml'], '--format: "xml" is not one of args, env, json, dropin.', '--help'],
     [['agent', '--contact', 'host-a'], '--contact: "host-a" is not an address', '--help'],
     [['join'], 'A token is missing.', 'tsflannel token create'],
     [['join', 'tsf1.x'], 'The address of a member is missing.', 'tsflannel join TOKEN ADDR'],

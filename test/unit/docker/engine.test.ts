@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readEngine } from '../../../src/docker/engine.ts';
+import { readEngineInfo, readNetworks } from '../../../src/docker/engine.ts';
 import { EngineClient, engineSocket } from '../../../src/docker/engine-client.ts';
 import { FakeEngine } from '../../support/fake-engine.ts';
 
@@ -32,7 +32,10 @@ async function facts(prepare: (engine: FakeEngine) => void) {
   await using engine = await FakeEngine.start();
   prepare(engine);
   const client = await EngineClient.connect(engine.socket);
-  return { facts: await readEngine(client), requests: engine.requests.map(({ path }) => path) };
+  return {
+    facts: { ...(await readEngineInfo(client)), networks: await readNetworks(client) },
+    requests: engine.requests.map(({ path }) => path),
+  };
 }
 
 const failure = async (prepare: (engine: FakeEngine) => void): Promise<string> => {
