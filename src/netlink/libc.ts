@@ -24,6 +24,16 @@ export const setsockopt: (
 ) => number = libc.func(
   'int setsockopt(int fd, int level, int option, const uint8_t *value, uint32_t length)',
 );
+/** What the kernel answers stands in `value`, its length in `length`; both go in as well. */
+export const getsockopt: (
+  fd: number,
+  level: number,
+  option: number,
+  value: Uint8Array,
+  length: [number],
+) => number = libc.func(
+  'int getsockopt(int fd, int level, int option, _Inout_ uint8_t *value, _Inout_ uint32_t *length)',
+);
 /** setsockopt for a classic packet filter: eight bytes an instruction. */
 export function attachFilter(fd: number, level: number, option: number, program: Uint8Array): number {
   return setFilter(fd, level, option, { length: program.length / 8, program }, koffi.sizeof(filterType));

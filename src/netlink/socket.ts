@@ -1,5 +1,5 @@
 /**
- * One AF_NETLINK socket of the route family. The kernel answers within send(), so a caller sends and then receives
+ * One AF_NETLINK socket, of the route family or of netfilter's. The kernel answers within send(), so a caller sends and then receives
  * until it has what it asked for, without ever waiting. Sockets that only listen say when something came: by SIGIO,
  * which needs no thread and keeps no process from ending (a poll in the thread pool does both).
  *
@@ -11,7 +11,9 @@ import { errnoError, NetlinkError } from './errors.ts';
 import * as libc from './libc.ts';
 
 const AF_NETLINK = 16;
-const NETLINK_ROUTE = 0;
+/** Who on the kernel's side is spoken to. */
+export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
 const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
@@ -29,7 +31,9 @@ const F_SETFL = 4;
 const F_SETOWN = 8;
 const O_ASYNC = 0o20000;
 const SOCKADDR_BYTES = 12;
+const NLMSG_TYPE_OFFSET = 4;
 const NLMSG_PID_OFFSET = 12;
+const BPF_LOAD_HALF_WORD = 0x28;
 const BPF_LOAD_WORD = 0x20;
 const BPF_SKIP_UNLESS_EQUAL = 0x15;
 const BPF_RETURN = 0x06;
@@ -60,8 +64,8 @@ export class NetlinkSocket {
   }
 
   /** Throws a NetlinkError. */
-  static open(): NetlinkSocket {
-    const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
+  static open(protocol: number = NETLINK_ROUTE): NetlinkSocket {
+    const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (fd < 0) throw errnoError(libc.errno(), 'open a netlink socket');
     try {
       const address = Buffer.alloc(SOCKADDR_BYTES);
@@ -90,12 +94,28 @@ export class NetlinkSocket {
     const port = Buffer.alloc(4);
     writeU32.call(port, portId);
     // A filter loads in network order, wherever it runs.
-    const program = Buffer.concat([
+    this.#filter([
       instruction(BPF_LOAD_WORD, 0, NLMSG_PID_OFFSET),
       instruction(BPF_SKIP_UNLESS_EQUAL, 1, port.readUInt32BE(0)),
       instruction(BPF_RETURN, 0, 0),
       instruction(BPF_RETURN, 0, 0xffff_ffff),
     ]);
+  }
+
+  /** Has the kernel keep back everything that does not begin with a message of this type. Throws a NetlinkError. */
+  only(type: number): void {
+    const inMemory = Buffer.alloc(2);
+    writeU16.call(inMemory, type);
+    this.#filter([
+      instruction(BPF_LOAD_HALF_WORD, 0, NLMSG_TYPE_OFFSET),
+      instruction(BPF_SKIP_UNLESS_EQUAL, 1, inMemory.readUInt16BE(0)),
+      instruction(BPF_RETURN, 0, 0xffff_ffff),
+      instruction(BPF_RETURN, 0, 0),
+    ]);
+  }
+
+  #filter(instructions: readonly Buffer[]): void {
+    const program = Buffer.concat(instructions);
     check(libc.attachFilter(this.#fd, SOL_SOCKET, SO_ATTACH_FILTER, program), 'filter kernel events');
   }
 
