@@ -45,6 +45,7 @@ export class DataPlane implements AsyncDisposable {
   readonly #options: DataPlaneOptions;
   readonly #lookup: RouteLookup;
   readonly #resync: NodeJS.Timeout;
+  readonly #stopListening: () => void;
   #snapshot: LeaseSnapshot<NetworkConfig> | null = null;
   #host: HostFacts | null = null;
   #engine: FirewallEngine | null = null;
@@ -65,6 +66,7 @@ export class DataPlane implements AsyncDisposable {
     const { kernel, nodeId, onChange } = options;
     this.reconciler = new Reconciler({ kernel, nodeId, onPass: onChange });
     this.#lookup = new RouteLookup({ kernel, onChange: () => this.#wake() });
+    this.#stopListening = options.firewall.onChange(() => this.#wake());
     this.#resync = setInterval(() => this.#wake(), options.agent.iptablesResyncMs);
   }
 
@@ -91,9 +93,8 @@ export class DataPlane implements AsyncDisposable {
   }
 
   get problems(): readonly Problem[] {
-    return this.#problem === null
-      ? this.reconciler.stats.problems
-      : [this.#problem, ...this.reconciler.stats.problems];
+    const own = this.#problem === null ? [] : [this.#problem];
+    return [...own, ...this.#options.firewall.problems, ...this.reconciler.stats.problems];
   }
 
   /** As the kernel has them now. */
@@ -123,6 +124,7 @@ export class DataPlane implements AsyncDisposable {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#resync);
+    this.#stopListening();
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#lookup.close();
     await this.#running;

@@ -53,7 +53,7 @@ export async function teardown({ dataDir, runDir, purge }: TeardownOptions): Pro
     if (identity !== null) {
       removed.push(...(await removeFromKernel(kernel, identity.nodeId)));
     }
-    await new HostFirewall({ foundFile: foundFile(runDir) }).remove();
+    await new HostFirewall({ foundFile: foundFile(runDir), watch: null }).remove();
   } finally {
     kernel.close();
   }

@@ -21,6 +21,7 @@ import { isAdoptable } from '../dataplane/ownership.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import { HostFirewall } from '../firewall/host-firewall.ts';
+import { RulesetWatch } from '../firewall/ruleset-watch.ts';
 import type { Ip } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import { NetlinkKernel } from '../netlink/kernel.ts';
@@ -87,12 +88,13 @@ async function equip(
   const watcher = await HostWatcher.start({ kernel, agent: options, ...wish, log });
   const { addresses } = await kernel.read();
   const disqualification = new AbortController();
+  const rulesetWatch = RulesetWatch.open();
   return {
     start,
     options,
     kernel,
     watcher,
-    firewall: new HostFirewall({ foundFile: foundFile(start.runDir) }),
+    firewall: new HostFirewall({ foundFile: foundFile(start.runDir), watch: rulesetWatch }),
     previous: await readPreviousSubnets(files.leaseCache, options.subnetFile, addresses),
     lock,
     disqualified: disqualification.signal,
@@ -107,6 +109,7 @@ async function equip(
       for (const { code, text, fix } of warnings) log.warn(code, text, { fix });
     },
     close: async () => {
+      rulesetWatch.close();
       watcher[Symbol.dispose]();
       kernel.close();
       await lock.release();

@@ -1,25 +1,19 @@
 /**
- * The filter table of iptables as iptables-save prints it, and what to feed iptables-restore to bring our part of it to
- * what is wanted. Pure. Ours are the chain TSFLANNEL-FORWARD and the jump to it at the head of DOCKER-USER, which is
- * the one place that Docker leaves to others and evaluates before its own rules; and, only where they were missing,
- * DOCKER-USER itself, the jump to it, and a FORWARD policy of DROP.
+ * The filter table of iptables, and what to feed iptables-restore to bring our part of it to what is wanted. Pure. Ours
+ * are the chain TSFLANNEL-FORWARD and the jump to it at the head of DOCKER-USER, which is the one place that Docker
+ * leaves to others and evaluates before its own rules; and, only where they were missing, DOCKER-USER itself, the jump
+ * to it, and a FORWARD policy of DROP.
  */
-import { FORWARD_CHAIN } from './rules.ts';
+import { FORWARD_CHAIN } from './chain-rules.ts';
+import { type ChainTable, fill, jumpFirst, jumpsTo, rulesOf, withdraw } from './chain-table.ts';
 
 const DOCKER_USER = 'DOCKER-USER';
 /** Docker makes these at its start, the first up to version 27 and the second since, and never removes them. */
 const ENGINE_CHAINS = ['DOCKER', 'DOCKER-FORWARD'];
 
 const USER_JUMP = `FORWARD -j ${DOCKER_USER}`;
-const OUR_JUMP = `${DOCKER_USER} -j ${FORWARD_CHAIN}`;
-
-interface Chain {
-  /** `-` for a chain that is not built in. */
-  readonly policy: string;
-  readonly rules: readonly string[];
-}
-
-export type FilterTable = ReadonlyMap<string, Chain>;
+/** What Docker decides by, in FORWARD, of any version. */
+const ENGINE_RULE = / -j DOCKER(?!-USER$)| (-[io] docker0|--match-set docker-)/;
 
 /** What was missing or different before us and is put back at the end. */
 export interface FilterFound {
@@ -31,63 +25,62 @@ export interface FilterFound {
 export interface FilterWanted {
   /** Null: no accepts, no chains. */
   readonly rules: readonly string[] | null;
-  readonly dropPolicy: boolean;
+  /** Of FORWARD; null leaves it alone. */
+  readonly policy: 'ACCEPT' | 'DROP' | null;
 }
 
-export function parseFilterTable(saved: string): FilterTable {
-  const chains = new Map<string, { policy: string; rules: string[] }>();
-  for (const line of saved.split('\n')) {
-    const [, chain, policy] = /^:(\S+) (\S+)/.exec(line) ?? [];
-    if (chain !== undefined && policy !== undefined) chains.set(chain, { policy, rules: [] });
-    const [, appended] = /^-A (\S+) /.exec(line) ?? [];
-    if (appended !== undefined) chains.get(appended)?.rules.push(line);
-  }
-  return chains;
-}
-
-export function engineWasHere(table: FilterTable): boolean {
+export function engineWasHere(table: ChainTable): boolean {
   return ENGINE_CHAINS.some((name) => table.has(name));
 }
 
+/** Some network of the engine takes packets for any port: its gateway mode is nat-unprotected. */
+export function takesEverything(table: ChainTable): boolean {
+  return rulesOf(table, 'DOCKER').some((rule) => /^-A DOCKER ! -i (\S+) -o \1 -j ACCEPT$/.test(rule));
+}
+
 /** What of `found` the table shows, together with what earlier passes have seen. */
-export function lookAround(table: FilterTable, wanted: FilterWanted, before: FilterFound): FilterFound {
+export function lookAround(table: ChainTable, wanted: FilterWanted, before: FilterFound): FilterFound {
   const accepts = wanted.rules !== null;
   return {
     dockerUserMissing: before.dockerUserMissing || (accepts && !table.has(DOCKER_USER)),
     userJumpMissing: before.userJumpMissing || (accepts && !hasUserJump(table)),
-    forwardPolicyAccept: before.forwardPolicyAccept || (wanted.dropPolicy && !dropsByPolicy(table)),
+    forwardPolicyAccept: before.forwardPolicyAccept || (wanted.policy === 'DROP' && !dropsByPolicy(table)),
   };
 }
 
 /** Lines between `*filter` and `COMMIT`; none when all is well. */
-export function repair(table: FilterTable, wanted: FilterWanted): readonly string[] {
-  const lines = wanted.rules === null ? withdraw(table) : accepts(table, wanted.rules);
-  return wanted.dropPolicy && !dropsByPolicy(table) ? [...lines, '-P FORWARD DROP'] : lines;
+export function repair(table: ChainTable, wanted: FilterWanted): readonly string[] {
+  const lines = wanted.rules === null ? withdrawn(table) : accepts(table, wanted.rules);
+  const isRight = wanted.policy === null || (wanted.policy === 'DROP') === dropsByPolicy(table);
+  return isRight ? lines : [...lines, `-P FORWARD ${wanted.policy}`];
 }
 
-function accepts(table: FilterTable, rules: readonly string[]): readonly string[] {
-  const lines: string[] = [];
-  // Naming the chain makes or empties it; in one transaction, so no packet sees it empty.
-  if (!same(rulesOf(table, FORWARD_CHAIN), rules)) lines.push(`:${FORWARD_CHAIN} - [0:0]`, ...rules);
-  // Not by naming it: should somebody have made and filled it since we looked, this fails and nothing is lost.
-  if (!table.has(DOCKER_USER)) lines.push(`-N ${DOCKER_USER}`);
-  const [first] = rulesOf(table, DOCKER_USER);
-  const jumps = ourJumps(table);
-  if (first !== `-A ${OUR_JUMP}` || jumps.length > 1)
-    lines.push(...jumps, `-I ${OUR_JUMP.replace(' ', ' 1 ')}`);
-  if (!hasUserJump(table)) lines.push(`-I ${USER_JUMP.replace(' ', ' 1 ')}`);
-  return lines;
+function accepts(table: ChainTable, rules: readonly string[]): readonly string[] {
+  return [
+    ...fill(table, FORWARD_CHAIN, rules),
+    // Not by naming it: should somebody have made and filled it since we looked, this fails and nothing is lost.
+    ...(table.has(DOCKER_USER) ? [] : [`-N ${DOCKER_USER}`]),
+    ...jumpFirst(table, DOCKER_USER, FORWARD_CHAIN),
+    ...userJump(table),
+  ];
 }
 
-/** Our jumps and our chain, and nothing else. */
-function withdraw(table: FilterTable): readonly string[] {
-  const chain = table.has(FORWARD_CHAIN) ? [`-F ${FORWARD_CHAIN}`, `-X ${FORWARD_CHAIN}`] : [];
-  return [...ourJumps(table), ...chain];
+/** Somebody's rules may stand before it, but not the engine's. */
+function userJump(table: ChainTable): readonly string[] {
+  const rules = rulesOf(table, 'FORWARD');
+  const at = rules.indexOf(`-A ${USER_JUMP}`);
+  const engineAt = rules.findIndex((rule) => ENGINE_RULE.test(rule));
+  if (at >= 0 && (engineAt < 0 || at < engineAt)) return [];
+  return [...(at >= 0 ? [`-D ${USER_JUMP}`] : []), `-I ${USER_JUMP.replace(' ', ' 1 ')}`];
+}
+
+function withdrawn(table: ChainTable): readonly string[] {
+  return withdraw(table, DOCKER_USER, FORWARD_CHAIN);
 }
 
 /** Everything of ours, and back to what was found, unless an engine has taken it over since. */
-export function restoreFound(table: FilterTable, found: FilterFound): readonly string[] {
-  const lines = [...withdraw(table)];
+export function restoreFound(table: ChainTable, found: FilterFound): readonly string[] {
+  const lines = [...withdrawn(table)];
   if (engineWasHere(table)) return lines;
   const jumpGoes = found.userJumpMissing && hasUserJump(table);
   if (jumpGoes) lines.push(`-D ${USER_JUMP}`);
@@ -98,32 +91,18 @@ export function restoreFound(table: FilterTable, found: FilterFound): readonly s
 }
 
 /** DOCKER-USER holds nothing but our jump, and nothing but perhaps our own jump leads to it. */
-function isUnused(table: FilterTable, jumpGoes: boolean): boolean {
-  if (rulesOf(table, DOCKER_USER).length > ourJumps(table).length) return false;
+function isUnused(table: ChainTable, jumpGoes: boolean): boolean {
+  if (rulesOf(table, DOCKER_USER).length > jumpsTo(table, DOCKER_USER, FORWARD_CHAIN).length) return false;
   const references = [...table.values()]
     .flatMap(({ rules }) => rules)
     .filter((rule) => new RegExp(`-[jg] ${DOCKER_USER}$`).test(rule));
   return references.length === (jumpGoes ? 1 : 0);
 }
 
-function ourJumps(table: FilterTable): readonly string[] {
-  return rulesOf(table, DOCKER_USER)
-    .filter((rule) => rule === `-A ${OUR_JUMP}`)
-    .map(() => `-D ${OUR_JUMP}`);
-}
-
-function hasUserJump(table: FilterTable): boolean {
+function hasUserJump(table: ChainTable): boolean {
   return rulesOf(table, 'FORWARD').includes(`-A ${USER_JUMP}`);
 }
 
-function dropsByPolicy(table: FilterTable): boolean {
+function dropsByPolicy(table: ChainTable): boolean {
   return table.get('FORWARD')?.policy === 'DROP';
-}
-
-function rulesOf(table: FilterTable, chain: string): readonly string[] {
-  return table.get(chain)?.rules ?? [];
-}
-
-function same(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((rule, i) => rule === b[i]);
 }

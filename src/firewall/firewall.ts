@@ -40,11 +40,15 @@ export interface ProbeMarks {
   readonly mask: number;
 }
 
-/** What the container engine says of itself. */
+/** What the container engine says of itself, as far as its firewall goes. */
 export interface FirewallEngine {
   /** `28.2.1`. */
   readonly version: string;
   readonly firewallBackend: 'iptables' | 'nftables';
+  readonly networks: readonly {
+    readonly subnets: readonly Cidr[];
+    readonly options: Readonly<Record<string, string>>;
+  }[];
 }
 
 export interface FirewallConfig {
@@ -66,13 +70,25 @@ export interface FirewallConfig {
   readonly forwardRules: boolean;
 }
 
+/** What this host needs that the firewall cannot do by itself. */
+export interface FirewallProblem {
+  readonly code: string;
+  readonly severity: 'warning' | 'error';
+  readonly text: string;
+  readonly fix: string;
+}
+
 export interface Firewall {
+  /** As the last apply saw them. */
+  readonly problems: readonly FirewallProblem[];
   /** Throws TsflannelError when a tool is missing or does not work on this host. Changes nothing. */
   check(): Promise<void>;
   /** Idempotent: reads what is there, changes only what differs, in one transaction a table; forwarding is turned on
    *  last, behind its guard. Resolves to whether it changed anything. Throws TsflannelError when a tool is missing or
    *  refuses. */
   apply(config: FirewallConfig): Promise<boolean>;
+  /** Calls back when somebody else has changed rules since the last apply; returns how to stop that. */
+  onChange(listener: () => void): () => void;
   /** Removes everything that is ours and nothing else, and puts back what was found. */
   remove(): Promise<void>;
 }

@@ -17,22 +17,28 @@ import {
   text,
 } from '../config/strict-json.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import type { Family } from '../net/ip.ts';
 import type { FilterFound } from './filter-table.ts';
+import { SYSCTL_KEY } from './sysctl.ts';
 
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
+/** Of agents that knew IPv4 only: one filter table, which they called `filter`. */
+const FORMER_VERSION = 1;
 /** A few lines. */
 const FILE_BYTES_MAX: number = 16 << 10;
-const SYSCTL_KEY = /^net\/ipv4\/(ip_forward|conf\/[^/\s]{1,15}\/rp_filter)$/;
 
 export interface Found {
   /** Old values by key. */
   readonly sysctls: Readonly<Record<string, string>>;
-  readonly filter: FilterFound;
+  /** Of each family that we have changed something in. */
+  readonly filters: Readonly<Partial<Record<Family, FilterFound>>>;
 }
 
-export const NOTHING_FOUND: Found = {
-  sysctls: {},
-  filter: { dockerUserMissing: false, userJumpMissing: false, forwardPolicyAccept: false },
+export const NOTHING_FOUND: Found = { sysctls: {}, filters: {} };
+export const NOTHING_MISSING: FilterFound = {
+  dockerUserMissing: false,
+  userJumpMissing: false,
+  forwardPolicyAccept: false,
 };
 
 /** `bootId` is the kernel's, of the boot that is running. */
@@ -69,13 +75,19 @@ const filter: Parser<FilterFound> = record((fields) => ({
 }));
 
 const foundFile: Parser<Found & { readonly bootId: string }> = record((fields) => {
-  fields.get('formatVersion', oneOf(FORMAT_VERSION));
+  const version = fields.get('formatVersion', oneOf(FORMER_VERSION, FORMAT_VERSION));
   return {
     bootId: fields.get('bootId', text(/^[0-9a-f-]{0,36}$/)),
     sysctls: fields.get('sysctls', sysctls),
-    filter: fields.get('filter', filter),
+    filters:
+      version === FORMER_VERSION ? { 4: fields.get('filter', filter) } : fields.get('filters', filters),
   };
 });
+
+const filters: Parser<Found['filters']> = record((fields) => ({
+  ...(fields.has('4') ? { 4: fields.get('4', filter) } : {}),
+  ...(fields.has('6') ? { 6: fields.get('6', filter) } : {}),
+}));
 
 function sysctls(value: unknown): Readonly<Record<string, string>> {
   const fields = new Fields(value);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { exec } from '../../../src/firewall/exec.ts';
 import type { FirewallConfig } from '../../../src/firewall/firewall.ts';
 import { HostFirewall } from '../../../src/firewall/host-firewall.ts';
+import type { RulesetWatch } from '../../../src/firewall/ruleset-watch.ts';
 import type { Sysctls } from '../../../src/firewall/sysctl.ts';
 import { cidrBase, toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
@@ -18,14 +19,19 @@ export interface LabFirewall {
 }
 
 /** Each call is a new process of the agent, as far as it remembers anything. */
-export function firewallOn(host: Host, variant: IptablesVariant = 'nft'): LabFirewall {
+export function firewallOn(
+  host: Host,
+  variant: IptablesVariant = 'nft',
+  watch: RulesetWatch | null = null,
+): LabFirewall {
   const commands: string[] = [];
   const firewall = new HostFirewall({
     foundFile: join(host.directory, 'run', 'firewall.json'),
+    watch,
     exec: ([tool = '', ...args], input) => {
       commands.push([tool, ...args].join(' '));
       // What update-alternatives does to a host.
-      const real = tool.replace(/^iptables/, `iptables-${variant}`);
+      const real = tool.replace(/^(ip6?tables)/, `$1-${variant}`);
       return exec(host.command([real, ...args]), input);
     },
     sysctls: sysctlsOf(host),
@@ -46,7 +52,7 @@ function sysctlsOf(host: Namespace): Sysctls {
   };
 }
 
-/** Leases of 10.5.0.0/16 on hosts of 10.99.1.0/24. */
+/** Leases of 10.5.0.0/16 on hosts of 10.99.1.0/24: 10.5.N.0/24 belongs to member N. */
 export function labConfig(
   subnet: string,
   members: readonly string[],
@@ -63,7 +69,10 @@ export function labConfig(
       },
     ],
     iface: 'eth0',
-    peers: [],
+    peers: members
+      .map((_, i) => toCidr(`10.5.${i + 1}.0/24`))
+      .filter((lease) => lease !== subnet)
+      .flatMap((lease) => ['eth0', 'flannel.1'].map((iface) => ({ subnet: lease, iface, mac: null }))),
     clamps: [],
     probes: null,
     engine: null,

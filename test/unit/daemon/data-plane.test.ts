@@ -15,6 +15,8 @@ const own = { number: 1, address: '10.99.1.11' };
 const leases = snapshot(networkConfig({ Type: 'alloc' }), own, [own]);
 const host = { iface: 'eth0', index: 2, address: toIp(own.address), address6: null, mtu: 1500 };
 const firewall: Firewall = {
+  problems: [],
+  onChange: () => () => undefined,
   check: async () => undefined,
   apply: async () => false,
   remove: async () => undefined,

@@ -46,13 +46,18 @@ export class FakeHost implements Sysctls {
     const complaint = this.failing.get(tool);
     if (complaint !== undefined) return { code: 1, stdout: '', stderr: complaint };
     if (tool === 'nft') return this.#nft(argv, input);
+    // Of IPv6 this host has nothing.
+    if (tool === 'ip6tables-save') return done('');
     if (tool === 'iptables-save') return done(this.spell(save(this.filter)));
     return this.#restore(input);
   };
 
   #nft(argv: readonly string[], input: string): ExecResult {
+    if (argv.includes('ip6') || input.includes('table ip6')) return done('');
     if (argv[1] === 'list')
-      return this.nft === null ? { code: 1, stdout: '', stderr: 'Error: No such file' } : done(this.nft);
+      return this.nft === null || !argv.includes('tsflannel')
+        ? { code: 1, stdout: '', stderr: 'Error: No such file' }
+        : done(this.nft);
     const [, table] = /delete table ip tsflannel\n(.*)$/s.exec(input) ?? [];
     this.nft = table === undefined || table === '' ? null : this.spell(table);
     return done('');

@@ -1,24 +1,26 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { type ChainTable, NO_CHAINS, parseTables } from '../../../src/firewall/chain-table.ts';
 import {
   engineWasHere,
   type FilterFound,
   lookAround,
-  parseFilterTable,
   repair,
   restoreFound,
 } from '../../../src/firewall/filter-table.ts';
-import { NOTHING_FOUND } from '../../../src/firewall/found-file.ts';
+import { NOTHING_MISSING } from '../../../src/firewall/found-file.ts';
 import { restore, save, type Table } from './restore-model.ts';
+
+const parseFilterTable = (saved: string): ChainTable => parseTables(saved).get('filter') ?? NO_CHAINS;
 
 const RULES = [
   '-A TSFLANNEL-FORWARD -s 10.5.0.0/16 -d 10.5.1.0/24 -j ACCEPT',
   '-A TSFLANNEL-FORWARD -j RETURN',
 ];
 const OURS = { policy: '-', rules: RULES };
-const ACCEPTS = { rules: RULES, dropPolicy: false };
-const GUARDED = { rules: RULES, dropPolicy: true };
-const NOTHING = { rules: null, dropPolicy: false };
+const ACCEPTS = { rules: RULES, policy: null };
+const GUARDED = { rules: RULES, policy: 'DROP' as const };
+const NOTHING = { rules: null, policy: null };
 
 const empty = (policy = 'ACCEPT'): Table => ({
   INPUT: { policy: 'ACCEPT', rules: [] },
@@ -173,7 +175,7 @@ describe('with any rules of others', () => {
   });
   const wanted = fc.record({
     rules: fc.constantFrom(null, RULES),
-    dropPolicy: fc.boolean(),
+    policy: fc.constantFrom('DROP' as const, null),
   });
 
   test('one repair is enough, and taking it back gives the table as it was', () => {
@@ -197,6 +199,6 @@ function applied(
   before: Table,
   wanted: Parameters<typeof repair>[1],
 ): { readonly table: Table; readonly found: FilterFound } {
-  const found = lookAround(parse(before), wanted, NOTHING_FOUND.filter);
+  const found = lookAround(parse(before), wanted, NOTHING_MISSING);
   return { table: restore(before, repair(parse(before), wanted)), found };
 }

@@ -9,7 +9,8 @@ import { firewallConfig, firewallFamily } from './config.ts';
 import { FakeHost } from './fake-host.ts';
 
 const FORWARDING = 'net/ipv4/ip_forward';
-const LOOK = ['nft list', 'iptables-save -t'];
+/** Without an engine that says what it uses, also for its nftables table. */
+const LOOK = ['iptables-save', 'nft list', 'nft list'];
 
 let directory: string;
 let foundFile: string;
@@ -21,7 +22,7 @@ afterEach(() => rmSync(directory, { recursive: true }));
 
 /** As a new process would start. */
 const firewallOn = (host: FakeHost): HostFirewall =>
-  new HostFirewall({ foundFile, exec: host.exec, sysctls: host });
+  new HostFirewall({ foundFile, watch: null, exec: host.exec, sysctls: host });
 
 describe('apply', () => {
   test('turns forwarding on after everything that guards it', async () => {
@@ -174,9 +175,11 @@ describe('remove', () => {
     host.takeLog();
     await firewallOn(host).remove();
     expect(host.takeLog()).toEqual([
-      'iptables-save -t',
+      'iptables-save',
       `${FORWARDING}=0`,
       'iptables-restore --noflush',
+      'nft -f',
+      'ip6tables-save',
       'nft -f',
     ]);
     expect([host.filter, host.nft]).toEqual([before, null]);
@@ -216,7 +219,7 @@ describe('the file of what was found', () => {
       'a key that is not ours to write',
       '{"formatVersion":1,"bootId":"b001","sysctls":{"../../etc/passwd":"1"},"filter":{}}',
     ],
-    ['another version', '{"formatVersion":2}'],
+    ['another version', '{"formatVersion":3}'],
   ])('with %s is refused with a sentence, and nothing is touched', async (_, content) => {
     const host = new FakeHost();
     foundFile = join(directory, 'found.json');
@@ -230,10 +233,10 @@ describe('the file of what was found', () => {
     const host = new FakeHost();
     await firewallOn(host).apply(firewallConfig());
     expect(JSON.parse(readFileSync(foundFile, 'utf8'))).toEqual({
-      formatVersion: 1,
+      formatVersion: 2,
       bootId: 'b001',
       sysctls: { [FORWARDING]: '0' },
-      filter: { dockerUserMissing: true, userJumpMissing: true, forwardPolicyAccept: true },
+      filters: { 4: { dockerUserMissing: true, userJumpMissing: true, forwardPolicyAccept: true } },
     });
   });
 });
