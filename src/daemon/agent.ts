@@ -3,8 +3,6 @@
  * so that it is right before anybody was asked anything; the replica feeds it when it knows more. Whoever starts an
  * agent has the directory lock and hands over what it has opened; from then on the agent closes it.
  */
-import { tunnelled } from '../backend/backend.ts';
-import { vtepMac, vxlanDeviceName } from '../backend/vxlan.ts';
 import { CaKeyKeeper } from '../cluster/ca-key-keeper.ts';
 import type { Membership } from '../cluster/cluster-file.ts';
 import { EpochWatch } from '../cluster/epoch-watch.ts';
@@ -19,8 +17,6 @@ import { EngineWatcher } from '../docker/engine-watcher.ts';
 import { engineFailure, engineProblems } from '../docker/problems.ts';
 import { EXIT, type ExitCode, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Firewall } from '../firewall/firewall.ts';
-import type { Wanted } from '../host/surroundings.ts';
-import { SurroundingsWatch } from '../host/watch.ts';
 import type { NetlinkKernel } from '../netlink/kernel.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import { serveHealth } from '../observe/health-server.ts';
@@ -33,6 +29,7 @@ import { Comeback } from './comeback.ts';
 import { DataPlane } from './data-plane.ts';
 import { dataFiles } from './directories.ts';
 import type { FactSources } from './facts.ts';
+import { HostChecks } from './host-checks.ts';
 import type { HostWatcher } from './host-watcher.ts';
 import type { PreviousSubnets } from './previous-subnets.ts';
 import { describeSelf } from './self-description.ts';
@@ -65,7 +62,7 @@ export class Agent {
   readonly #parts: AgentParts;
   readonly #stack = new AsyncStack();
   readonly #dataPlane: DataPlane;
-  readonly #surroundings: SurroundingsWatch;
+  readonly #hostChecks: HostChecks;
   /** Null while the host has not come back. */
   #replica: Replica | null;
   #membership: Membership;
@@ -117,7 +114,7 @@ export class Agent {
       log,
       onChange: () => this.#checkReady(),
     });
-    this.#surroundings = new SurroundingsWatch({ wanted: () => this.#wantedOfHost(), log });
+    this.#hostChecks = new HostChecks({ dataPlane: this.#dataPlane, nodeId, port: options.port, log });
   }
 
   get sources(): FactSources {
@@ -136,7 +133,7 @@ export class Agent {
         ...(damage === null ? [] : [damage]),
         ...(refusal === null ? [] : [{ ...refusal, severity: 'error' } as const]),
         ...(newerEpoch === null ? [] : [newerEpoch]),
-        ...this.#surroundings.problems,
+        ...this.#hostChecks.problems,
         ...this.#engineProblems(),
       ],
     };
@@ -159,7 +156,7 @@ export class Agent {
     this.#stack.push(async () => kernel.close());
     this.#stack.push(async () => watcher[Symbol.dispose]());
     this.#stack.push(() => this.#dataPlane.close());
-    this.#stack.push(() => this.#surroundings.close());
+    this.#stack.push(() => this.#hostChecks.close());
     this.#startEngine();
     this.#stack.push(async () => this.#replica?.close());
     if (replica instanceof Comeback) this.#stack.push(() => replica.close());
@@ -267,7 +264,7 @@ export class Agent {
   #checkReady(): void {
     if (!this.#dataPlane.ready) return;
     this.#markReady();
-    this.#surroundings.start();
+    this.#hostChecks.look();
   }
 
   #engineProblems(): readonly Problem[] {
@@ -280,18 +277,6 @@ export class Agent {
       networks: [config.Network, config.IPv6Network].filter((network) => network !== undefined),
       leases: [own.subnet, own.ipv6Subnet].filter((subnet) => subnet !== null),
     });
-  }
-
-  #wantedOfHost(): Wanted | null {
-    const { host, snapshot } = this.#dataPlane;
-    if (host === null || snapshot === null || snapshot.own === null) return null;
-    const { Backend: backend, EnableIPv6: ipv6 } = snapshot.config;
-    if (backend.Type === 'alloc') return null;
-    const devices = tunnelled(backend)
-      ? [{ name: vxlanDeviceName(backend.VNI), mac: vtepMac(this.#parts.nodeId) }]
-      : [];
-    const vxlanPort = tunnelled(backend) ? backend.Port : null;
-    return { iface: host.iface, devices, port: this.#parts.options.port, vxlanPort, ipv6 };
   }
 }
 

@@ -64,6 +64,21 @@ export const recvfrom: (
 export const fcntl: (fd: number, command: number, argument: number) => number = libc.func(
   'int fcntl(int fd, int command, int argument)',
 );
+/** An ioctl about an interface: its name, and a buffer that the kernel reads and writes. */
+export function interfaceIoctl(fd: number, request: number, name: Uint8Array, data: Uint8Array): number {
+  return ioctl(fd, request, { name, data, rest: IFREQ_REST });
+}
+const IFREQ_REST = new Uint8Array(16);
+const ifreqType = koffi.struct('InterfaceRequest', {
+  name: koffi.array('uint8_t', 16),
+  data: 'uint8_t *',
+  rest: koffi.array('uint8_t', 16),
+});
+const ioctl: (
+  fd: number,
+  request: number,
+  ifreq: { readonly name: Uint8Array; readonly data: Uint8Array; readonly rest: Uint8Array },
+) => number = libc.func('ioctl', 'int', ['int', 'unsigned long', koffi.pointer(ifreqType)]);
 export const close: (fd: number) => number = libc.func('int close(int fd)');
 
 /** Of the last call. */
