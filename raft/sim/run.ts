@@ -206,7 +206,9 @@ class Simulation {
       (from === old.id || to === old.id) && from !== bridge && to !== bridge;
     this.#cluster.trace(`bridge ${bridge} to leader ${old.id}`);
     this.#cluster.network.cut(isCut);
-    this.#within(electionMs, 'a majority elects although one of it hears the old leader', () => {
+    // What the old leader sent before the faults ended may reach the bridge as late as this, each a sign of life.
+    const { slowMsMax } = this.#swarm.cluster.network;
+    this.#within(slowMsMax + electionMs, 'a majority elects although one of it hears the old leader', () => {
       // It need not have committed anything yet: a voter may still have everything to receive.
       const { leader } = this.#cluster;
       return leader !== null && leader !== old;
