@@ -95,10 +95,13 @@ export class EngineClient {
     await this.#call('DELETE', path);
   }
 
-  /** Calls `onEvent` at least once after each event of these types; what happened is to be read anew. Resolves when
-   *  the engine has begun to tell. */
-  async events(types: readonly string[], onEvent: () => void): Promise<EngineEvents> {
-    const filters = encodeURIComponent(JSON.stringify({ type: types }));
+  /** Calls `onEvent` at least once after each event that passes; what happened is to be read anew. Resolves when the
+   *  engine has begun to tell. */
+  async events(
+    filter: Readonly<Record<'type' | 'event', readonly string[]>>,
+    onEvent: () => void,
+  ): Promise<EngineEvents> {
+    const filters = encodeURIComponent(JSON.stringify(filter));
     const path = this.#versioned(`/events?filters=${filters}`);
     const response = await head(this.#socketPath, { method: 'GET', path, signal: this.#signal });
     // One that is killed ends it with an error.

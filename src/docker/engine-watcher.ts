@@ -22,8 +22,12 @@ const LOOK_MS = 500;
  *  second. */
 const SETTLE_MS = 100;
 const READ_GAP_MS = 1_000;
-/** A network that comes or goes, a container on it, and a daemon that has read its configuration again. */
-const EVENTS = ['network', 'daemon'] as const;
+/** A network that comes or goes, a container on it, a daemon that has read its configuration again. A container is on
+ *  its network before it counts as running. Health checks and `docker exec` are not among them. */
+const EVENTS = {
+  type: ['network', 'container', 'daemon'],
+  event: ['create', 'destroy', 'connect', 'disconnect', 'start', 'die', 'reload'],
+} as const;
 
 export class EngineWatcher implements AsyncDisposable {
   readonly #options: EngineWatcherOptions;

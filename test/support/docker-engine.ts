@@ -26,7 +26,20 @@ import { Namespace } from '../lab/namespace.ts';
 const START_TIMEOUT_MS = 60_000;
 const CGROUP_PREFIX = 'tsflannel-lab-';
 /** What a test or a user calls in a container. */
-const APPLETS = ['sh', 'cat', 'echo', 'httpd', 'ip', 'nc', 'ping', 'sleep', 'traceroute', 'true', 'wget'];
+const APPLETS = [
+  'sh',
+  'cat',
+  'echo',
+  'httpd',
+  'ip',
+  'nc',
+  'nslookup',
+  'ping',
+  'sleep',
+  'traceroute',
+  'true',
+  'wget',
+];
 
 /** /run of the machine is hidden from it, and `ip netns exec` has hidden the cgroups. */
 const PREPARE = [
