@@ -1,13 +1,13 @@
 /**
- * The vxlan device and what a peer behind it needs: an ARP entry for the peer's subnet base, an FDB entry for the MAC
- * of the peer's device, and an onlink route. Used by the vxlan backend and by host-gw as its fallback. Pure.
+ * The vxlan device and what a peer behind it needs: a neighbour that stands for the peer's device, an FDB entry for its
+ * MAC, and a route. Used by the vxlan backend and by host-gw as its fallback. Pure.
  */
 import type { HostGwBackend, VxlanBackend } from '../config/network-config.ts';
 import type { DesiredState, Route, VxlanDevice } from '../dataplane/desired-state.ts';
 import { MAIN_TABLE, ROUTE_METRIC } from '../dataplane/ownership.ts';
-import { cidrBase } from '../net/cidr.ts';
+import { cidrBase, cidrFamily } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
-import { localMac, type Mac } from '../net/mac.ts';
+import { linkLocalOf, localMac, type Mac } from '../net/mac.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { LeaseSide, NodeId } from '../subnet/lease.ts';
 
@@ -55,22 +55,24 @@ export function vxlanPeer(
   src: Ip,
 ): Pick<DesiredState, 'routes' | 'neighbours' | 'fdb'> {
   if (vxlan === null) return { routes: [], neighbours: [], fdb: [] };
-  const base = cidrBase(subnet);
+  const inet6 = cidrFamily(subnet) === 6;
+  // IPv6 refuses a gateway that the route in use now leads elsewhere, and so a change from the direct path to this one.
+  const via = inet6 ? linkLocalOf(vxlan.VtepMAC) : cidrBase(subnet);
   const mtu = Math.min(device.mtu, linkMtu - VXLAN_OVERHEAD_BYTES);
   const route: Route = {
     table: MAIN_TABLE,
     dst: subnet,
     type: 'unicast',
-    via: base,
+    via,
     iface: device.name,
-    onlink: true,
+    onlink: !inet6,
     src,
     mtu: mtu < device.mtu ? mtu : null,
     metric: ROUTE_METRIC,
   };
   return {
     routes: [route],
-    neighbours: [{ iface: device.name, ip: base, mac: vxlan.VtepMAC }],
+    neighbours: [{ iface: device.name, ip: via, mac: vxlan.VtepMAC }],
     fdb: [{ iface: device.name, mac: vxlan.VtepMAC, dst: publicIp }],
   };
 }

@@ -99,7 +99,8 @@ export class DataPlane implements AsyncDisposable {
 
   /** As the kernel has them now. */
   async routes(): Promise<readonly ListedRoute[]> {
-    return routeList(this.#desired, await this.#options.kernel.read(), this.#options.nodeId);
+    const actual = await this.#options.kernel.read();
+    return routeList(this.#desired, actual, this.reconciler.rivals, this.#options.nodeId);
   }
 
   /** The newest snapshot; older ones than what is here are the caller's to drop. */

@@ -103,7 +103,11 @@ async function equip(
     checkConflicts: async (config, nodeId) => {
       if (config.Network === undefined) return;
       const actual = await kernel.read();
-      const { conflict, warnings } = networkConflicts(config.Network, actual);
+      const { conflict, warnings } = networkConflicts(
+        config.Network,
+        actual,
+        await kernel.foreignRoutes(config.Network),
+      );
       const refusal = conflict ?? deviceConflict(config.Backend, vtepMac(nodeId), actual);
       if (refusal !== null) throw new TsflannelError(refusal);
       for (const { code, text, fix } of warnings) log.warn(code, text, { fix });

@@ -1,6 +1,7 @@
 /**
  * What differs between the desired and the actual state, kind by kind. Pure. What is ours but not desired is extra;
- * what is somebody else's is never in it, except as a conflict where it stands in the way.
+ * what is somebody else's is never in it, except as a conflict where a device stands in the way. Whether somebody else's
+ * route does is found by the kernel when ours is added.
  */
 import { hostCidr } from '../net/cidr.ts';
 import { type Family, ipFamily } from '../net/ip.ts';
@@ -31,12 +32,18 @@ export interface Changes<Desired, Actual = Desired> {
   readonly extra: readonly Actual[];
 }
 
-/** Somebody else's thing where ours should be. */
-export type Conflict =
-  /** Nothing of ours can be on the device. */
-  | { readonly kind: 'device'; readonly device: VxlanDevice; readonly holder: Link }
-  /** Same destination and metric: ours cannot be beside it. */
-  | { readonly kind: 'route'; readonly route: Route; readonly holder: ActualRoute };
+/** `add`: nothing of ours is there. `replace`: something of ours is, and different. */
+export interface RouteChanges {
+  readonly add: readonly Route[];
+  readonly replace: readonly Route[];
+  readonly extra: readonly ActualRoute[];
+}
+
+/** Somebody else's device where ours should be: nothing of ours can be on it. */
+export interface DeviceConflict {
+  readonly device: VxlanDevice;
+  readonly holder: Link;
+}
 
 /** `recreate`: it is ours, but something about it can only be chosen when it is made. */
 export interface DeviceChange {
@@ -53,13 +60,11 @@ export interface Delta {
   readonly addresses: Changes<InterfaceAddress, LinkAddress>;
   readonly neighbours: Changes<Neighbour>;
   readonly fdb: Changes<FdbEntry, ActualFdbEntry>;
-  readonly routes: Changes<Route, ActualRoute>;
+  readonly routes: RouteChanges;
   readonly rules: Changes<Rule, ActualRule>;
   /** In the way of an address of ours. */
   readonly broadcasts: readonly Broadcast[];
-  readonly conflicts: readonly Conflict[];
-  /** Routes of others that are used in place of ours: to the same destination, with a metric that is not higher. */
-  readonly foreignRoutes: readonly ActualRoute[];
+  readonly conflicts: readonly DeviceConflict[];
 }
 
 export function delta(desired: DesiredState, actual: ActualState, nodeId: string): Delta {
@@ -68,7 +73,6 @@ export function delta(desired: DesiredState, actual: ActualState, nodeId: string
     devices.conflicts.every(({ device }) => device.name !== iface);
   const mine = <T extends OnInterface>({ iface }: T): boolean => iface !== null && devices.kept.has(iface);
   const forgetful = new Set(devices.changes.filter(({ setMac }) => setMac).map(({ device }) => device.name));
-  const conflicts = routeConflicts(desired.routes, actual.routes);
   const { addresses } = desired;
   return {
     devices: devices.changes,
@@ -93,12 +97,11 @@ export function delta(desired: DesiredState, actual: ActualState, nodeId: string
       ({ iface, mac }) => `${iface} ${mac}`,
       (wanted, found) => wanted.dst === found.dst,
     ),
-    routes: compare(
+    routes: routeChanges(
       desired.routes,
-      actual.routes.filter(isOurRoute).filter((route) => !goesWith(route, devices, actual.addresses)),
-      (route) => possible(route) && !conflicts.has(routeKey(route)),
-      routeKey,
-      sameRoute,
+      actual.routes.filter((route) => isOurRoute(route) && !goesFirst(route, devices, actual.addresses)),
+      possible,
+      (route) => route.iface !== null && devices.extra.includes(route.iface),
     ),
     rules: compare(
       desired.rules,
@@ -110,8 +113,7 @@ export function delta(desired: DesiredState, actual: ActualState, nodeId: string
     broadcasts: actual.broadcasts.filter(({ ip }) =>
       addresses.some(({ address }) => address === hostCidr(ip)),
     ),
-    conflicts: [...devices.conflicts, ...conflicts.values()],
-    foreignRoutes: foreignRoutes(desired.routes, actual.routes),
+    conflicts: devices.conflicts,
   };
 }
 
@@ -125,11 +127,11 @@ interface DeviceComparison {
   readonly extra: readonly string[];
   /** Ours and staying. */
   readonly kept: ReadonlySet<string>;
+  /** About to be deleted and made anew, before anything else. */
+  readonly recreated: ReadonlySet<string>;
   /** Ours and about to be deleted, for good or to be made anew. */
   readonly going: ReadonlySet<string>;
 }
-
-type DeviceConflict = Conflict & { readonly kind: 'device' };
 
 function compareDevices(
   devices: readonly VxlanDevice[],
@@ -143,12 +145,13 @@ function compareDevices(
   const staying = links.filter(({ name }) => !extra.includes(name));
   const results = devices.map((device) => compareDevice(device, staying, nodeId));
   const changes = results.filter((result) => 'action' in result);
-  const conflicts = results.filter((result) => 'kind' in result);
-  const recreated = namesOf(changes.filter(({ action }) => action === 'recreate'));
+  const conflicts = results.filter((result) => 'holder' in result);
+  const recreated = new Set(namesOf(changes.filter(({ action }) => action === 'recreate')));
   const notKept = new Set([...recreated, ...namesOf(changes.filter(({ action }) => action === 'create'))]);
   for (const name of namesOf(conflicts)) notKept.add(name);
   return {
     ...{ changes, conflicts, extra },
+    recreated,
     kept: new Set([...wanted].filter((name) => !notKept.has(name))),
     going: new Set([...extra, ...recreated]),
   };
@@ -167,10 +170,10 @@ function compareDevice(
   const holder = links.find(({ name }) => name === device.name);
   if (holder === undefined) {
     const rival = links.find((link) => takesVni(link, device));
-    if (rival !== undefined) return { kind: 'device', device, holder: rival };
+    if (rival !== undefined) return { device, holder: rival };
     return { action: 'create', device, setMac: false };
   }
-  if (!isAdoptable(holder, device.mac)) return { kind: 'device', device, holder };
+  if (!isAdoptable(holder, device.mac)) return { device, holder };
   if (!canBecome(holder, device)) return { action: 'recreate', device, setMac: false };
   if (isLike(holder, device, nodeId)) return { as: 'desired' };
   return { action: 'change', device, setMac: holder.mac !== device.mac };
@@ -212,17 +215,17 @@ function isLike(link: Link, device: VxlanDevice, nodeId: string): boolean {
   );
 }
 
-/** With a device goes every route on it, and with an IPv4 address those of the main table that prefer it. */
-function goesWith(
+/** With a device that is made anew goes every route on it, and with its IPv4 address those of the main table that
+ *  prefer it. (A device that goes for good goes last, when its address has a new place or no route prefers it any more.) */
+function goesFirst(
   { table, iface, src }: ActualRoute,
-  { changes, going }: DeviceComparison,
+  { recreated }: DeviceComparison,
   addresses: readonly LinkAddress[],
 ): boolean {
-  if (iface !== null && going.has(iface)) return true;
-  // A device that goes for good goes last, when its address has a new place or no route prefers it any more.
-  const recreated = namesOf(changes.filter(({ action }) => action === 'recreate'));
-  if (recreated.length === 0 || src === null || ipFamily(src) === 6 || table !== MAIN_TABLE) return false;
-  return addresses.every((address) => address.ip !== src || recreated.includes(address.iface));
+  if (recreated.size === 0) return false;
+  if (iface !== null && recreated.has(iface)) return true;
+  if (src === null || ipFamily(src) === 6 || table !== MAIN_TABLE) return false;
+  return addresses.every((address) => address.ip !== src || recreated.has(address.iface));
 }
 
 /** An address that is there is kept, whoever made it. */
@@ -256,6 +259,23 @@ function compare<Desired, Actual>(
   return { set: set.map(([, wanted]) => wanted), extra };
 }
 
+function routeChanges(
+  desired: readonly Route[],
+  ours: readonly ActualRoute[],
+  possible: (wanted: Route) => boolean,
+  goesLast: (found: ActualRoute) => boolean,
+): RouteChanges {
+  const staying = ours.filter((found) => !goesLast(found));
+  const { set, extra } = compare(desired, staying, possible, routeKey, sameRoute);
+  if (set.length === 0) return { add: [], replace: [], extra };
+  const there = new Set(ours.map(routeKey));
+  return {
+    add: set.filter((route) => !there.has(routeKey(route))),
+    replace: set.filter((route) => there.has(routeKey(route))),
+    extra,
+  };
+}
+
 function routeKey({ table, dst, metric }: Pick<Route, 'table' | 'dst' | 'metric'>): string {
   return `${table} ${dst} ${metric}`;
 }
@@ -274,33 +294,5 @@ function sameRoute(wanted: Route, found: ActualRoute): boolean {
     wanted.onlink === found.onlink &&
     wanted.src === found.src &&
     wanted.mtu === found.mtu
-  );
-}
-
-/** By key of the desired route. */
-function routeConflicts(
-  desired: readonly Route[],
-  actual: readonly ActualRoute[],
-): ReadonlyMap<string, Conflict> {
-  const foreign = new Map(
-    actual.filter((route) => !isOurRoute(route)).map((route) => [routeKey(route), route]),
-  );
-  const conflicts = new Map<string, Conflict>();
-  for (const route of desired) {
-    const holder = foreign.get(routeKey(route));
-    if (holder !== undefined) conflicts.set(routeKey(route), { kind: 'route', route, holder });
-  }
-  return conflicts;
-}
-
-function foreignRoutes(desired: readonly Route[], actual: readonly ActualRoute[]): readonly ActualRoute[] {
-  const metrics = new Map(
-    desired
-      .filter(({ type, table }) => type === 'unicast' && table === MAIN_TABLE)
-      .map(({ dst, metric }) => [dst, metric]),
-  );
-  return actual.filter(
-    (route) =>
-      route.table === MAIN_TABLE && !isOurRoute(route) && route.metric <= (metrics.get(route.dst) ?? -1),
   );
 }

@@ -1,13 +1,14 @@
 /**
- * What the data plane needs of a kernel: read everything that matters at once, apply operations, tell of changes.
- * `netlink` implements it for the real one, the tests for one in memory; a contract suite runs on both.
+ * What the data plane needs of a kernel: read everything of ours at once, apply operations, tell of changes. A host may
+ * have half a million routes of others; what reads them says so, and nothing that runs again and again does.
+ * `netlink` implements it for the real kernel, the tests for one in memory; a contract suite runs on both.
  */
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import type { Link, LinkAddress, RouteAnswer } from '../net/link.ts';
 import type { FdbEntry, InterfaceAddress, Neighbour, Route, Rule, VxlanDevice } from './desired-state.ts';
 
-/** A route of the main table, or one of our protocol in another table. */
+/** A route as it is in the kernel. */
 export interface ActualRoute extends Omit<Route, 'type'> {
   readonly type: Route['type'] | 'other';
   readonly protocol: number;
@@ -36,6 +37,7 @@ export interface Broadcast {
 export interface ActualState {
   readonly links: readonly Link[];
   readonly addresses: readonly LinkAddress[];
+  /** Those of our protocol, in all tables. */
   readonly routes: readonly ActualRoute[];
   readonly rules: readonly ActualRule[];
   readonly broadcasts: readonly Broadcast[];
@@ -44,7 +46,7 @@ export interface ActualState {
   readonly fdb: readonly ActualFdbEntry[];
 }
 
-/** One change. `set` creates or replaces in one step; nothing is ever deleted in order to be added again. */
+/** One change. `set` and `replace` take one step; nothing is ever deleted in order to be added again. */
 export type Op =
   | { readonly kind: 'device-create'; readonly device: VxlanDevice; readonly alias: string }
   /** Brings what can be changed in place (local, MTU, learning, alias, up) to what `device` says. Setting a MAC, even
@@ -63,7 +65,10 @@ export type Op =
   | { readonly kind: 'neighbour-delete'; readonly neighbour: Neighbour }
   | { readonly kind: 'fdb-set'; readonly entry: FdbEntry }
   | { readonly kind: 'fdb-delete'; readonly entry: ActualFdbEntry }
-  | { readonly kind: 'route-set'; readonly route: Route }
+  /** Fails with EEXIST where a route to the same destination with the same metric is there, whoever made it. */
+  | { readonly kind: 'route-add'; readonly route: Route }
+  /** In the place of one of ours. */
+  | { readonly kind: 'route-replace'; readonly route: Route }
   | { readonly kind: 'route-delete'; readonly route: ActualRoute }
   | { readonly kind: 'rule-add'; readonly rule: Rule }
   | { readonly kind: 'rule-delete'; readonly rule: ActualRule }
@@ -77,9 +82,10 @@ export interface OpFailure {
   readonly text: string;
 }
 
-/** Something changed that this process did not do itself, as far as the kernel tells them apart. */
+/** Something changed that this process did not do itself, as far as the kernel tells them apart. An interface without a
+ *  name may be any. */
 export type KernelEvent =
-  | { readonly kind: 'link'; readonly iface: string | null }
+  | { readonly kind: 'link'; readonly iface: string | null; readonly vxlan: boolean }
   | { readonly kind: 'address'; readonly iface: string | null }
   | { readonly kind: 'route'; readonly table: number; readonly protocol: number; readonly dst: Cidr }
   /** ARP, NDP and FDB entries. */
@@ -114,6 +120,16 @@ export interface Kernel {
   apply(ops: readonly Op[]): Promise<readonly OpFailure[]>;
   /** The way a packet to `ip` would take now; null where none leads there. Rejects with a KernelError. */
   lookup(ip: Ip): Promise<RouteAnswer | null>;
+  /** The routes by which packets to these addresses would go now, in this order; null where none leads there. Rejects
+   *  with a KernelError. */
+  match(ips: readonly Ip[]): Promise<readonly (ActualRoute | null)[]>;
+  /** Routes of others in the main table that overlap `network`. Walks the whole table. Rejects with a KernelError. */
+  foreignRoutes(network: Cidr): Promise<readonly ActualRoute[]>;
+  /** Of the main table, both families, whoever made them. Rejects with a KernelError. */
+  defaultRoutes(): Promise<readonly ActualRoute[]>;
+  /** Which networks `who` cares for, in place of what it said before. Changes of others' routes need not be told that
+   *  overlap none of these; default routes always are. While nobody has said anything, all are told. */
+  concern(who: string, networks: readonly Cidr[]): void;
   /** Returns how to stop listening. */
   onEvent(listener: (event: KernelEvent) => void): () => void;
 }

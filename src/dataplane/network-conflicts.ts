@@ -6,7 +6,7 @@ import { EXIT, type Refusal, refuse } from '../errors.ts';
 import { type Cidr, cidrContains, cidrCovers, cidrLength } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { ActualRoute, ActualState } from './kernel.ts';
-import { isMarked, isOurRoute, LOOPBACK_METRIC, MAIN_TABLE, wasMadeByUs } from './ownership.ts';
+import { isMarked, LOOPBACK_METRIC, wasMadeByUs } from './ownership.ts';
 
 const DOCKER_BRIDGE = 'docker0';
 const NAMED_MAX = 3;
@@ -18,7 +18,12 @@ export interface NetworkConflicts {
   readonly warnings: readonly Problem[];
 }
 
-export function networkConflicts(network: Cidr, actual: ActualState): NetworkConflicts {
+/** `foreign`: routes of others that overlap the network. */
+export function networkConflicts(
+  network: Cidr,
+  actual: ActualState,
+  foreign: readonly ActualRoute[],
+): NetworkConflicts {
   const exempt = new Set([DOCKER_BRIDGE, ...actual.links.filter(wasMadeByUs).map(({ name }) => name)]);
   const addresses = actual.addresses.filter(
     (address) =>
@@ -26,13 +31,7 @@ export function networkConflicts(network: Cidr, actual: ActualState): NetworkCon
       !exempt.has(address.iface) &&
       !(address.iface === 'lo' && isMarked(address)),
   );
-  const routes = actual.routes.filter(
-    (route) =>
-      route.table === MAIN_TABLE &&
-      !isOurRoute(route) &&
-      !isOfMarkedAddress(route) &&
-      !exempt.has(route.iface ?? ''),
-  );
+  const routes = foreign.filter((route) => !isOfMarkedAddress(route) && !exempt.has(route.iface ?? ''));
   const inside = routes.filter(({ dst }) => cidrCovers(network, dst));
   const around = routes.filter(
     ({ dst }) => cidrLength(dst) > 0 && dst !== network && cidrCovers(dst, network),

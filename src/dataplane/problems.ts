@@ -1,19 +1,20 @@
 /** What the data plane cannot put right by itself, in the words a user reads. Pure, and bounded: one problem a kind. */
 import type { Problem } from '../observe/agent-facts.ts';
-import type { Conflict } from './delta.ts';
+import type { DeviceConflict } from './delta.ts';
 import type { Route } from './desired-state.ts';
 import type { Op, OpFailure } from './kernel.ts';
 import { MAIN_TABLE } from './ownership.ts';
 
-/** Each with how many more there are, so that a thousand failing routes are one sentence. */
-export function conflictProblems(conflicts: readonly Conflict[]): readonly Problem[] {
-  const devices = conflicts.filter((conflict) => conflict.kind === 'device').map(deviceConflict);
-  const routes = conflicts.filter((conflict) => conflict.kind === 'route');
+export function conflictProblems(conflicts: readonly DeviceConflict[]): readonly Problem[] {
+  return conflicts.map(deviceConflict);
+}
+
+/** With how many more there are, so that a thousand routes are one sentence. */
+export function routeConflictProblems(routes: readonly Route[]): readonly Problem[] {
   const [first] = routes;
-  if (first === undefined) return devices;
-  const { dst, metric } = first.route;
+  if (first === undefined) return [];
+  const { dst, metric } = first;
   return [
-    ...devices,
     {
       code: 'route-conflict',
       severity: 'error',
@@ -23,7 +24,7 @@ export function conflictProblems(conflicts: readonly Conflict[]): readonly Probl
   ];
 }
 
-function deviceConflict({ device, holder }: Conflict & { readonly kind: 'device' }): Problem {
+function deviceConflict({ device, holder }: DeviceConflict): Problem {
   const what =
     holder.name === device.name
       ? `Interface ${holder.name} is there already and is not ours`
@@ -93,7 +94,8 @@ export function describe(op: Op): string {
       return `the FDB entry ${op.entry.mac} on ${op.entry.iface}`;
     case 'fdb-delete':
       return `to delete the FDB entry ${op.entry.mac} from ${op.entry.iface}`;
-    case 'route-set':
+    case 'route-add':
+    case 'route-replace':
       return `the route to ${op.route.dst}${way(op.route)}`;
     case 'route-delete':
       return `to delete the route to ${op.route.dst}${way(op.route)}`;

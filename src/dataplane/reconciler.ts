@@ -3,29 +3,40 @@
  * desired state, a kernel event that concerns it, a failed operation and the periodic resync mark dirty; whatever
  * comes while a pass runs is one more pass. Nothing is written before the first desired state, and close() leaves
  * everything in place: the data plane does not need this process. Somebody who removes what is ours again and again
- * is answered at a bounded rate, and reported.
+ * is answered at a bounded rate, and reported; so is somebody whose route is used in place of ours.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Cidr } from '../net/cidr.ts';
+import { type Cidr, cidrBase } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import { type Delta, delta } from './delta.ts';
 import { type DesiredState, NOTHING_DESIRED, type Route } from './desired-state.ts';
-import { type Kernel, KernelError, type KernelEvent, type Op, type OpFailure } from './kernel.ts';
-import { MAIN_TABLE } from './ownership.ts';
+import {
+  type ActualRoute,
+  type Kernel,
+  KernelError,
+  type KernelEvent,
+  type Op,
+  type OpFailure,
+} from './kernel.ts';
+import { MAIN_TABLE, ROUTE_PROTOCOL } from './ownership.ts';
 import { plan } from './plan.ts';
 import {
   conflictProblems,
   contestedProblem,
   describe,
   failureProblems,
+  routeConflictProblems,
   unreachableProblem,
 } from './problems.ts';
 import { Relevance } from './relevance.ts';
 import { Repairs } from './repairs.ts';
+import { Rivals } from './rivals.ts';
 import { Throttle } from './throttle.ts';
 
 /** Catches what no event told. */
 const RESYNC_MS = 30_000;
+/** Destinations that the kernel is asked for at once, and at each resync: some milliseconds. */
+const SURVEY_SLICE = 128;
 /** Events of one cause come in a burst. */
 const SETTLE_MS = 1;
 const RETRY_MS_MIN = 100;
@@ -60,6 +71,7 @@ export class Reconciler implements AsyncDisposable {
   readonly #options: ReconcilerOptions;
   readonly #throttle = new Throttle(EVENT_PASSES_BURST, EVENT_PASSES_PER_SECOND);
   readonly #repairs = new Repairs();
+  readonly #rivals = new Rivals();
   readonly #stopListening: () => void;
   #resolveSynced: () => void = () => undefined;
   #desired: DesiredState | null = null;
@@ -69,6 +81,9 @@ export class Reconciler implements AsyncDisposable {
   #unreachable: KernelError | null = null;
   #retryMs = RETRY_MS_MIN;
   #running: Promise<void> | null = null;
+  /** The end of the last survey that was begun. */
+  #surveying: Promise<void> = Promise.resolve();
+  #surveyedAtMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
   /** When the next pass starts; infinite while nothing is planned. */
   #dueAtMs = Number.POSITIVE_INFINITY;
@@ -90,7 +105,7 @@ export class Reconciler implements AsyncDisposable {
       desired: desired.length,
       installed: desired.filter(({ dst }) => this.isInstalled(dst)).length,
       repaired: this.#repairs.total,
-      foreign: this.#last?.foreign ?? [],
+      foreign: [...this.rivals.keys()],
       lastSyncAt: this.#last?.at ?? null,
       problems: [
         ...(this.#unreachable === null ? [] : [unreachableProblem(this.#unreachable)]),
@@ -98,6 +113,12 @@ export class Reconciler implements AsyncDisposable {
         ...(contested.length === 0 ? [] : [contestedProblem(contested)]),
       ],
     };
+  }
+
+  /** Whose routes are used in place of ours, by destination; null where the kernel does not name them. */
+  get rivals(): ReadonlyMap<Cidr, ActualRoute | null> {
+    const keptOut = this.#last?.keptOut ?? [];
+    return new Map([...keptOut.map((dst) => [dst, null] as const), ...this.#rivals.found]);
   }
 
   /** Whether the desired route to `dst` was in the kernel after the last pass. */
@@ -110,15 +131,18 @@ export class Reconciler implements AsyncDisposable {
     if (isDeepStrictEqual(desired, this.#desired)) return;
     this.#desired = desired;
     this.#relevance = new Relevance(desired);
+    this.#rivals.setDesired(desired.routes);
+    this.#options.kernel.concern('reconciler', this.#relevance.networks);
     this.#retryMs = RETRY_MS_MIN;
     this.#schedule(0);
   }
 
-  /** One whole pass that begins after this call. */
+  /** One whole pass that begins after this call, and what it makes doubtful asked. */
   async sync(): Promise<void> {
     while (this.#running !== null) await this.#running;
     this.#start();
     await this.#running;
+    await this.#surveying;
   }
 
   /** Takes everything of ours out of the kernel; resolves with what could not be removed. Rejects with a KernelError. */
@@ -126,7 +150,7 @@ export class Reconciler implements AsyncDisposable {
     this.setDesired(NOTHING_DESIRED);
     await this.sync();
     if (this.#unreachable !== null) throw this.#unreachable;
-    return this.#last?.failures ?? [];
+    return this.#last?.refused ?? [];
   }
 
   /** Resolves when a pass that runs has ended. The kernel keeps what it has. */
@@ -135,6 +159,7 @@ export class Reconciler implements AsyncDisposable {
     this.#stopListening();
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#running;
+    await this.#surveying;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -143,6 +168,8 @@ export class Reconciler implements AsyncDisposable {
 
   #onEvent(event: KernelEvent): void {
     if (this.#desired === null || !this.#relevance.concerns(event)) return;
+    if (event.kind === 'route' && event.protocol !== ROUTE_PROTOCOL) this.#rivals.suspect(event.dst);
+    if (event.kind === 'overflow' || event.kind === 'rule') this.#rivals.suspectAll();
     if (this.#eventPassPlanned) return;
     this.#eventPassPlanned = true;
     this.#schedule(Math.max(SETTLE_MS, this.#throttle.take(performance.now())));
@@ -184,11 +211,35 @@ export class Reconciler implements AsyncDisposable {
       if (!(error instanceof KernelError)) throw error;
       this.#unreachable = error;
     }
-    const well = this.#unreachable === null && this.#last?.failures.length === 0;
+    const well = this.#unreachable === null && this.#last?.refused.length === 0;
     this.#schedule(well ? RESYNC_MS : this.#retryMs);
     this.#retryMs = well ? RETRY_MS_MIN : Math.min(2 * this.#retryMs, RETRY_MS_MAX);
     if (this.#unreachable === null) this.#resolveSynced();
     onPass?.();
+    this.#surveying = this.#surveying.then(() => this.#survey());
+  }
+
+  /** Asks in slices, so that a pass that is due meanwhile does not wait for it. */
+  async #survey(): Promise<void> {
+    const nowMs = performance.now();
+    if (nowMs - this.#surveyedAtMs >= RESYNC_MS) {
+      this.#surveyedAtMs = nowMs;
+      this.#rivals.suspectSome(SURVEY_SLICE);
+    }
+    const before = [...this.#rivals.found.keys()].join();
+    for (let slice = this.#rivals.take(SURVEY_SLICE); slice.length > 0 && !this.#closed; ) {
+      try {
+        const used = await this.#options.kernel.match(slice.map(cidrBase));
+        for (const [place, dst] of slice.entries())
+          this.#rivals.record(dst, used[place] ?? null, this.isInstalled(dst));
+      } catch (error) {
+        if (!(error instanceof KernelError)) throw error;
+        // Nobody is named for a while; the next passes meet the same kernel and report it.
+        return;
+      }
+      slice = this.#rivals.take(SURVEY_SLICE);
+    }
+    if ([...this.#rivals.found.keys()].join() !== before) this.#options.onPass?.();
   }
 
   #account(
@@ -198,6 +249,11 @@ export class Reconciler implements AsyncDisposable {
     failures: readonly OpFailure[],
   ): void {
     const absent = absentRoutes(desired, difference, failures);
+    const refused = failures.filter((failure) => !isKeptOut(failure));
+    const keptOut = failures
+      .filter(isKeptOut)
+      .flatMap(({ op }) => (op.kind === 'route-add' ? [op.route] : []));
+    for (const { dst } of keptOut) this.#rivals.suspect(dst);
     const failed = new Set(failures.map(({ op }) => op));
     const previous = this.#last?.desired === desired ? this.#last : null;
     // Only what was in place, for the same desired state, can have been damaged.
@@ -213,10 +269,14 @@ export class Reconciler implements AsyncDisposable {
           .map(({ dst }) => dst)
           .filter((dst) => !absent.has(dst)),
       ),
-      foreign: [...new Set(difference.foreignRoutes.map(({ dst }) => dst))],
-      failures,
+      keptOut: keptOut.filter(leadsToPeer).map(({ dst }) => dst),
+      refused,
       neverInPlace: new Set([...failed].filter((op) => !wasInPlace(op)).map(describe)),
-      problems: [...conflictProblems(difference.conflicts), ...failureProblems(failures)],
+      problems: [
+        ...conflictProblems(difference.conflicts),
+        ...routeConflictProblems(keptOut),
+        ...failureProblems(refused),
+      ],
     };
   }
 }
@@ -226,8 +286,9 @@ interface Pass {
   readonly desired: DesiredState;
   readonly at: Date;
   readonly installed: ReadonlySet<Cidr>;
-  readonly foreign: readonly Cidr[];
-  readonly failures: readonly OpFailure[];
+  /** Destinations of ours where somebody else's route has our metric. */
+  readonly keptOut: readonly Cidr[];
+  readonly refused: readonly OpFailure[];
   /** Refused ever since this state is desired. */
   readonly neverInPlace: ReadonlySet<string>;
   readonly problems: readonly Problem[];
@@ -237,11 +298,14 @@ function leadsToPeer({ type, table }: Route): boolean {
   return type === 'unicast' && table === MAIN_TABLE;
 }
 
+/** By a route with the same destination and metric, which is none of ours: the pass would have found it. */
+function isKeptOut({ op, code }: OpFailure): boolean {
+  return op.kind === 'route-add' && code === 'EEXIST';
+}
+
 /** Puts something in place, rather than taking something away. */
 function puts({ kind }: Op): boolean {
-  return (
-    kind.endsWith('-set') || kind.endsWith('-add') || kind === 'device-create' || kind === 'device-change'
-  );
+  return !kind.endsWith('-delete');
 }
 
 function absentRoutes(
@@ -249,11 +313,11 @@ function absentRoutes(
   { conflicts }: Delta,
   failures: readonly OpFailure[],
 ): ReadonlySet<Cidr> {
-  const refused = failures.flatMap(({ op }) => (op.kind === 'route-set' ? [op.route] : []));
-  const keptOut = conflicts.flatMap((conflict) =>
-    conflict.kind === 'route'
-      ? [conflict.route]
-      : desired.routes.filter(({ iface }) => iface === conflict.device.name),
+  const refused = failures.flatMap(({ op }) =>
+    op.kind === 'route-add' || op.kind === 'route-replace' ? [op.route] : [],
+  );
+  const keptOut = conflicts.flatMap(({ device }) =>
+    desired.routes.filter(({ iface }) => iface === device.name),
   );
   return new Set([...refused, ...keptOut].filter(leadsToPeer).map(({ dst }) => dst));
 }

@@ -1,6 +1,6 @@
 /**
- * Which kernel events concern a desired state. A host's ARP entries and foreign routes change all the time, and none
- * of that may cost a pass; what is doubtful concerns us. Pure.
+ * Which kernel events concern a desired state. A host's ARP entries, foreign routes and the interfaces of containers
+ * change all the time, and none of that may cost a pass; what is doubtful concerns us. Pure.
  */
 import { type Cidr, cidrCovers, cidrLength, cidrsOverlap } from '../net/cidr.ts';
 import type { DesiredState } from './desired-state.ts';
@@ -10,21 +10,31 @@ import { MAIN_TABLE, ROUTE_PROTOCOL } from './ownership.ts';
 const TABLE_LOCAL = 255;
 
 export class Relevance {
+  /** Of the main table's routes. */
+  readonly networks: readonly Cidr[];
   readonly #devices: ReadonlySet<string>;
-  readonly #networks: readonly Cidr[];
+  readonly #interfaces: ReadonlySet<string | null>;
 
   constructor(desired: DesiredState) {
-    this.#devices = new Set(desired.devices.map(({ name }) => name));
-    const peers = desired.routes.filter(({ table }) => table === MAIN_TABLE);
-    this.#networks = outermost(peers.map(({ dst }) => dst));
+    const { devices, addresses, routes } = desired;
+    this.networks = outermost(routes.filter(({ table }) => table === MAIN_TABLE).map(({ dst }) => dst));
+    this.#devices = new Set(devices.map(({ name }) => name));
+    this.#interfaces = new Set([
+      ...this.#devices,
+      ...addresses.map(({ iface }) => iface),
+      ...routes.map(({ iface }) => iface),
+    ]);
   }
 
   concerns(event: KernelEvent): boolean {
     switch (event.kind) {
-      case 'link':
-      case 'address':
       case 'overflow':
         return true;
+      case 'link':
+        // Somebody else's vxlan device may have the VNI that we need.
+        return event.iface === null || event.vxlan || this.#interfaces.has(event.iface);
+      case 'address':
+        return event.iface === null || this.#interfaces.has(event.iface);
       case 'rule':
         return event.protocol === ROUTE_PROTOCOL;
       case 'neighbour':
@@ -33,7 +43,7 @@ export class Relevance {
       case 'route':
         if (event.protocol === ROUTE_PROTOCOL) return true;
         if (event.table !== MAIN_TABLE && event.table !== TABLE_LOCAL) return false;
-        return this.#networks.some((network) => cidrsOverlap(network, event.dst));
+        return this.networks.some((network) => cidrsOverlap(network, event.dst));
     }
   }
 }

@@ -30,16 +30,17 @@ const PROTOCOLS: ReadonlyMap<number, string> = new Map([
 export function routeList(
   desired: DesiredState,
   actual: ActualState,
+  rivals: ReadonlyMap<Cidr, ActualRoute | null>,
   nodeId: string,
 ): readonly ListedRoute[] {
-  const { routes, foreignRoutes } = delta(desired, actual, nodeId);
-  const missing = new Set(routes.set.filter(inMain).map(({ dst }) => dst));
-  const foreign = new Map(foreignRoutes.map((route) => [route.dst, route]));
+  const { routes } = delta(desired, actual, nodeId);
+  const missing = new Set([...routes.add, ...routes.replace].filter(inMain).map(({ dst }) => dst));
   const wanted = desired.routes
     .filter((route) => route.type === 'unicast' && inMain(route))
     .map(({ dst, via, iface }): ListedRoute => {
-      const other = foreign.get(dst);
-      if (other !== undefined) return listed(other, 'foreign');
+      const rival = rivals.get(dst);
+      if (rival === null) return { dst, via: null, dev: null, state: 'foreign', owner: null };
+      if (rival !== undefined) return listed(rival, 'foreign');
       if (missing.has(dst)) return { dst, via, dev: iface, state: 'missing', owner: null };
       return { dst, via, dev: iface, state: 'installed', owner: 'tsflannel' };
     });

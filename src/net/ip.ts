@@ -67,6 +67,11 @@ export function ipToBytes(ip: Ip): Uint8Array {
   return bytes;
 }
 
+/** Of an IPv4 address, between 0 and 2^32. */
+export function ipv4Number(ip: Ip): number {
+  return parseIpv4(ip);
+}
+
 /** Throws unless there are 4 or 16 bytes. */
 export function ipFromBytes(bytes: Uint8Array): Ip {
   if (bytes.length !== 4 && bytes.length !== 16)

@@ -1,5 +1,6 @@
 /** Ethernet addresses as lower-case text with colons. Pure; `as Mac` stands in this file only. */
 import type { Brand } from './brand.ts';
+import { type Ip, ipFromBytes } from './ip.ts';
 
 export type Mac = Brand<string, 'Mac'>;
 
@@ -22,4 +23,10 @@ export function localMac(seed: Uint8Array): Mac {
   const bytes = Uint8Array.from(seed.subarray(0, 6));
   bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
   return macFromBytes(bytes);
+}
+
+/** The address that IPv6 derives from a MAC for use on the link alone (RFC 4291, appendix A). */
+export function linkLocalOf(mac: Mac): Ip {
+  const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = macToBytes(mac);
+  return ipFromBytes(Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 0x02, b, c, 0xff, 0xfe, d, e, f));
 }

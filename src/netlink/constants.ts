@@ -50,6 +50,7 @@ export const RTNLGRP = {
 
 export const IFF = { up: 0x1, loopback: 0x8 } as const;
 export const IFLA = { address: 1, ifname: 3, mtu: 4, linkinfo: 18, ifalias: 20, extMask: 29 } as const;
+export const RTEXT_FILTER = { skipStats: 0x8 } as const;
 export const IFLA_INFO = { kind: 1, data: 2 } as const;
 export const IFLA_VXLAN = {
   id: 1,
@@ -97,6 +98,8 @@ export const RTN = {
 export const RT_SCOPE = { universe: 0, link: 253, host: 254, nowhere: 255 } as const;
 export const RT_TABLE = { main: 254, local: 255 } as const;
 export const RTNH_F = { onlink: 0x4 } as const;
+/** For get: tell of the table's entry, not of the way that follows from it. */
+export const RTM_F = { lookupTable: 0x1000, fibMatch: 0x2000 } as const;
 
 export const FRA = {
   dst: 1,

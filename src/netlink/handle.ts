@@ -1,5 +1,5 @@
 /**
- * Requests to the kernel: lists, a route lookup, and batches of changes. One socket, one exchange at a time (the kernel
+ * Requests to the kernel: lists, route lookups, and batches of changes. One socket, one exchange at a time (the kernel
  * refuses a second dump on a socket, and answers would mix). The kernel answers within send(), so nothing here waits
  * for it; long work goes in pieces and lets the event loop run in between.
  *
@@ -10,10 +10,11 @@ import { constants } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parseMessages } from 'netlink/dist/structs.js';
 import type { ActualRule } from '../dataplane/kernel.ts';
+import { type Cidr, cidrFamily } from '../net/cidr.ts';
 import { type Family, type Ip, ipBits, ipFamily, ipToBytes } from '../net/ip.ts';
 import type { Link } from '../net/link.ts';
 import { doneErrno, type Message, MessageWriter, verdict } from './codec.ts';
-import { AF, NDA, NLM_F, NLMSG, RTA, RTM, RTN } from './constants.ts';
+import { AF, IFLA, NDA, NLM_F, NLMSG, RT_TABLE, RTA, RTEXT_FILTER, RTM, RTM_F, RTN } from './constants.ts';
 import { errnoError, malformed, NetlinkError } from './errors.ts';
 import {
   ADDRESS_BYTES,
@@ -26,11 +27,11 @@ import {
   LINK_BYTES,
   NEIGHBOUR_BYTES,
   type NeighbourMessage,
-  ROUTE_BYTES,
   type RouteMessage,
   RULE_BYTES,
 } from './messages.ts';
 import { NetlinkSocket } from './socket.ts';
+import { mayOverlap, spanOf } from './span.ts';
 
 const DUMP_ATTEMPTS = 5;
 /** A pack takes the kernel about half a millisecond, and its errors fit the receive buffer many times over. */
@@ -39,8 +40,6 @@ const PACK_BYTES_MAX = 64 << 10;
 
 /** One message of a batch. `write` adds the payload behind the header. */
 export interface Request {
-  /** For errors: `set the route to 10.5.2.0/24`. */
-  readonly op: string;
   readonly type: number;
   readonly flags: number;
   readonly write: (writer: MessageWriter) => void;
@@ -58,6 +57,9 @@ interface Dump<T> {
 export class NetlinkHandle {
   readonly #socket: NetlinkSocket;
   readonly #writer = new MessageWriter();
+  /** What the last list of our routes said, message by message: a resync lists the same ones again, byte for byte, and
+   *  looking one up costs a tenth of reading it. */
+  readonly #known = new Map<Family, ReadonlyMap<string, RouteMessage | null>>();
   #seq = 0;
   /** The end of the exchange that was asked for last. */
   #tail: Promise<unknown> = Promise.resolve();
@@ -85,7 +87,10 @@ export class NetlinkHandle {
       op: 'list links',
       type: RTM.getLink,
       answer: RTM.newLink,
-      write: (writer) => writer.zeros(LINK_BYTES),
+      write: (writer) => {
+        writer.zeros(LINK_BYTES);
+        writer.attributeU32(IFLA.extMask, RTEXT_FILTER.skipStats);
+      },
       decode: decodeLink,
     });
   }
@@ -100,31 +105,42 @@ export class NetlinkHandle {
     });
   }
 
-  /** Of one table, or those of one protocol in all tables. */
-  routes(
-    family: Family,
-    only: { readonly table: number } | { readonly protocol: number },
-  ): Promise<readonly RouteMessage[]> {
-    const table = 'table' in only ? only.table : null;
-    const protocol = 'protocol' in only ? only.protocol : null;
-    return this.#list({
-      op: 'list routes',
-      type: RTM.getRoute,
-      answer: RTM.newRoute,
-      write: (writer) => {
-        writer.u8(addressFamily(family), 0, 0, 0, 0, protocol ?? 0);
-        writer.zeros(ROUTE_BYTES - 6);
-        if (table !== null) writer.attributeU32(RTA.table, table);
-      },
-      decode: (data) => {
-        const route = decodeRoute(data);
-        // A kernel that does not filter, or does not know the family, lists more.
-        if (route === null || route.family !== family) return null;
-        return route.table === (table ?? route.table) && route.protocol === (protocol ?? route.protocol)
-          ? route
-          : null;
-      },
+  /** Of one protocol, in all tables. */
+  async routesOf(family: Family, protocol: number): Promise<readonly RouteMessage[]> {
+    const known = this.#known.get(family);
+    const seen = new Map<string, RouteMessage | null>();
+    const routes = await this.#routes(family, { protocol }, (data) => {
+      const key = data.toString('latin1');
+      const route = known?.get(key) ?? decodeRoute(data);
+      seen.set(key, route);
+      // A kernel that does not filter lists more.
+      return route?.protocol === protocol ? route : null;
     });
+    this.#known.set(family, seen);
+    return routes;
+  }
+
+  /** Of a table, those of a type. */
+  routesIn(table: number, type: number): Promise<readonly RouteMessage[]> {
+    return this.#routes(4, { table, type }, (data) => {
+      const route = decodeRoute(data);
+      return route?.table === table && route.type === type ? route : null;
+    });
+  }
+
+  /** Those of the main table whose destination may overlap `network`, whoever made them. */
+  mainRoutes(network: Cidr): Promise<readonly RouteMessage[]> {
+    const span = spanOf(network);
+    return this.#routes(cidrFamily(network), { table: RT_TABLE.main }, (data) =>
+      mayOverlap(span, data) ? decodeRoute(data) : null,
+    );
+  }
+
+  /** Those of the main table that match everything. */
+  defaultRoutes(family: Family): Promise<readonly RouteMessage[]> {
+    return this.#routes(family, { table: RT_TABLE.main }, (data) =>
+      data[1] === 0 ? decodeRoute(data) : null,
+    );
   }
 
   rules(family: Family): Promise<readonly ActualRule[]> {
@@ -133,8 +149,8 @@ export class NetlinkHandle {
       type: RTM.getRule,
       answer: RTM.newRule,
       write: (writer) => {
-        writer.u8(addressFamily(family));
-        writer.zeros(RULE_BYTES - 1);
+        writer.u8x4(addressFamily(family), 0, 0, 0);
+        writer.zeros(RULE_BYTES - 4);
       },
       decode: (data) => {
         const rule = decodeRule(data);
@@ -154,28 +170,20 @@ export class NetlinkHandle {
   }
 
   /** The way a packet to `ip` would take now; null where none leads there. */
-  lookup(ip: Ip): Promise<RouteMessage | null> {
-    const op = `look up the way to ${ip}`;
-    return this.#alone(op, () => {
-      const seq = this.#begin(RTM.getRoute, NLM_F.request);
-      this.#writer.u8(addressFamily(ipFamily(ip)), ipBits(ipFamily(ip)));
-      this.#writer.zeros(ROUTE_BYTES - 2);
-      this.#writer.attribute(RTA.dst, ipToBytes(ip));
-      this.#writer.end();
-      this.#socket.send(this.#writer.bytes(), op);
-      for (;;) {
-        for (const message of this.#messages(op, seq)) {
-          if (message.type === RTM.newRoute) {
-            const route = decodeRoute(message.data);
-            return route !== null && LEADS_NOWHERE.has(route.type) ? null : route;
-          }
-          if (message.type !== NLMSG.error) continue;
-          const { errno, text } = verdict(message);
-          if (NO_WAY.has(errno)) return null;
-          throw errnoError(errno, op, text);
-        }
-      }
-    });
+  async lookup(ip: Ip): Promise<RouteMessage | null> {
+    const [answer = null] = await this.#alone('look up a way', () => this.#lookupPack([ip], () => 0));
+    return answer;
+  }
+
+  /** The entries of the tables that packets to these addresses would meet now, in this order. */
+  async match(ips: readonly Ip[]): Promise<readonly (RouteMessage | null)[]> {
+    const found: (RouteMessage | null)[] = [];
+    for (let done = 0; done < ips.length; done += PACK_MESSAGES_MAX) {
+      if (done > 0) await nextTurn();
+      const pack = ips.slice(done, done + PACK_MESSAGES_MAX);
+      found.push(...(await this.#alone('match routes', () => this.#lookupPack(pack, matchFlags))));
+    }
+    return found;
   }
 
   /** In order; the errors of those that failed, by their place in `requests`. */
@@ -189,14 +197,61 @@ export class NetlinkHandle {
     return errors;
   }
 
+  #routes(
+    family: Family,
+    only: { readonly table?: number; readonly protocol?: number; readonly type?: number },
+    decode: (data: Buffer) => RouteMessage | null,
+  ): Promise<readonly RouteMessage[]> {
+    const inet = addressFamily(family);
+    return this.#list({
+      op: 'list routes',
+      type: RTM.getRoute,
+      answer: RTM.newRoute,
+      write: (writer) => {
+        writer.u8x4(inet, 0, 0, 0);
+        writer.u8x4(0, only.protocol ?? 0, 0, only.type ?? 0);
+        writer.u32(0);
+        if (only.table !== undefined) writer.attributeU32(RTA.table, only.table);
+      },
+      // A kernel that does not know the family lists all others.
+      decode: (data) => (data[0] === inet ? decode(data) : null),
+    });
+  }
+
+  #lookupPack(ips: readonly Ip[], flagsOf: (family: Family) => number): readonly (RouteMessage | null)[] {
+    const op = ips.length === 1 ? `look up the way to ${ips[0]}` : 'look up ways';
+    this.#writer.clear();
+    const firstSeq = this.#seq + 1;
+    for (const ip of ips) {
+      const family = ipFamily(ip);
+      this.#writer.begin(RTM.getRoute, NLM_F.request, ++this.#seq);
+      this.#writer.u8x4(addressFamily(family), ipBits(family), 0, 0);
+      this.#writer.u32(0);
+      this.#writer.u32(flagsOf(family));
+      this.#writer.attribute(RTA.dst, ipToBytes(ip));
+      this.#writer.end();
+    }
+    this.#socket.send(this.#writer.bytes(), op);
+    const answers = new Map<number, RouteMessage | null>();
+    while (answers.size < ips.length)
+      for (const message of this.#messages(op, firstSeq)) {
+        if (message.type === RTM.newRoute) answers.set(message.seq, wayOf(decodeRoute(message.data)));
+        if (message.type !== NLMSG.error) continue;
+        const { errno, text } = verdict(message);
+        if (!NO_WAY.has(errno)) throw errnoError(errno, op, text);
+        answers.set(message.seq, null);
+      }
+    return ips.map((_, place) => answers.get(firstSeq + place) ?? null);
+  }
+
   #neighbours(op: string, family: number, index: number): Promise<readonly NeighbourMessage[]> {
     return this.#list({
       op,
       type: RTM.getNeighbour,
       answer: RTM.newNeighbour,
       write: (writer) => {
-        writer.u8(family);
-        writer.zeros(NEIGHBOUR_BYTES - 1);
+        writer.u8x4(family, 0, 0, 0);
+        writer.zeros(NEIGHBOUR_BYTES - 4);
         writer.attributeU32(NDA.ifindex, index);
       },
       decode: (data) => {
@@ -246,23 +301,23 @@ export class NetlinkHandle {
     this.#writer.clear();
     const firstSeq = this.#seq + 1;
     let next = first;
-    for (const request of requests.slice(first, first + PACK_MESSAGES_MAX)) {
-      if (next > first && this.#writer.length > PACK_BYTES_MAX) break;
+    for (; next < requests.length && next < first + PACK_MESSAGES_MAX; next++) {
+      const request = requests[next];
+      if (request === undefined || this.#writer.length > PACK_BYTES_MAX) break;
       // Only errors are answered, and the last one in any case: then all before it have been.
       this.#writer.begin(request.type, NLM_F.request | request.flags, ++this.#seq);
       request.write(this.#writer);
       this.#writer.end();
-      next++;
     }
     this.#writer.flag(NLM_F.ack);
-    this.#socket.send(this.#writer.bytes(), requests[first]?.op ?? 'change');
+    this.#socket.send(this.#writer.bytes(), 'change');
     const lastSeq = this.#seq;
     for (let answered = false; !answered; ) {
       for (const message of this.#messages('change', firstSeq)) {
         if (message.type !== NLMSG.error) continue;
         const place = first + message.seq - firstSeq;
         const { errno, text } = verdict(message);
-        if (errno !== 0) errors.set(place, errnoError(errno, requests[place]?.op ?? 'change', text));
+        if (errno !== 0) errors.set(place, errnoError(errno, 'change', text));
         answered ||= message.seq === lastSeq;
       }
     }
@@ -305,6 +360,15 @@ export class NetlinkHandle {
       // The next exchange meets the same error and reports it.
     }
   }
+}
+
+/** IPv6 tells the table of a match in any case, and refuses to be asked for it. */
+function matchFlags(family: Family): number {
+  return family === 4 ? RTM_F.lookupTable | RTM_F.fibMatch : RTM_F.fibMatch;
+}
+
+function wayOf(route: RouteMessage | null): RouteMessage | null {
+  return route === null || LEADS_NOWHERE.has(route.type) ? null : route;
 }
 
 /** What IPv6 answers where IPv4 gives an error. */

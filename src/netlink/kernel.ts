@@ -3,6 +3,7 @@
  * matters into one state, and passes on the events that this process did not cause itself. Both families, and what
  * IPv6 says otherwise is said as IPv4 does.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Neighbour } from '../dataplane/desired-state.ts';
 import type {
   ActualFdbEntry,
@@ -14,26 +15,35 @@ import type {
   Op,
   OpFailure,
 } from '../dataplane/kernel.ts';
-import { ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
-import { cidrBase, cidrLength } from '../net/cidr.ts';
+import { isOurRoute, ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
+import { type Cidr, cidrBase, cidrLength, cidrsOverlap } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import type { Link, RouteAnswer } from '../net/link.ts';
 import { NUD, RT_TABLE, RTN, RTNH_F } from './constants.ts';
+import { type EventFilter, SPANS_MAX } from './event-filter.ts';
 import { NetlinkHandle, type Request } from './handle.ts';
 import type { NeighbourMessage, RouteMessage } from './messages.ts';
 import { type MonitorEvent, NetlinkMonitor } from './monitor.ts';
 import { requestsOf } from './requests.ts';
+import { fewer, type Span, spanOf } from './span.ts';
 
 export class NetlinkKernel implements Kernel, AsyncDisposable {
   readonly #handle: NetlinkHandle;
   readonly #monitor: NetlinkMonitor;
+  readonly #concerns = new Map<string, readonly Span[]>();
   readonly #listeners = new Set<(event: KernelEvent) => void>();
   #indexes: ReadonlyMap<string, number> = new Map();
   #names: ReadonlyMap<number, string> = new Map();
+  /** Indexes of vxlan devices. */
+  #tunnels: readonly number[] = [];
+  #filtered: EventFilter | null = null;
+  /** As long as nothing that happened can have changed them: listing them walks a table of any size. */
+  #defaults: readonly ActualRoute[] | null = null;
+  #changesOfDefaults = 0;
 
   private constructor() {
     this.#handle = NetlinkHandle.open();
-    this.#monitor = NetlinkMonitor.open(this.#handle.portId, (event) => this.#onEvent(event));
+    this.#monitor = NetlinkMonitor.open(this.#filter(), (event) => this.#onEvent(event));
   }
 
   /** In the network namespace of the calling thread. Throws a NetlinkError. */
@@ -44,15 +54,14 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
   async read(): Promise<ActualState> {
     const links = await this.#links();
     const addresses = await this.#handle.addresses();
-    const routes: RouteMessage[] = [];
+    const routes: ActualRoute[] = [];
     const rules: ActualRule[] = [];
     for (const family of FAMILIES) {
-      const ours = await this.#handle.routes(family, { protocol: ROUTE_PROTOCOL });
-      routes.push(...ours.filter(({ table }) => table !== RT_TABLE.main));
-      for (const route of await this.#handle.routes(family, { table: RT_TABLE.main })) routes.push(route);
+      for (const route of await this.#handle.routesOf(family, ROUTE_PROTOCOL))
+        routes.push(this.#routeOf(route));
       rules.push(...(await this.#handle.rules(family)).filter(({ protocol }) => protocol === ROUTE_PROTOCOL));
     }
-    const local = await this.#handle.routes(4, { table: RT_TABLE.local });
+    const broadcasts = await this.#handle.routesIn(RT_TABLE.local, RTN.broadcast);
     const neighbours: Neighbour[] = [];
     const fdb: ActualFdbEntry[] = [];
     for (const { index, name } of links.filter(({ kind }) => kind === 'vxlan')) {
@@ -64,10 +73,10 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
       addresses: addresses.flatMap(({ index, ...address }) =>
         this.#on(index, (iface) => ({ ...address, iface })),
       ),
-      routes: routes.map((route) => this.#routeOf(route)),
+      routes,
       rules,
-      broadcasts: local
-        .filter(({ type, dst }) => type === RTN.broadcast && cidrLength(dst) === 32)
+      broadcasts: broadcasts
+        .filter(({ dst }) => cidrLength(dst) === 32)
         .flatMap(({ index, dst }) => this.#on(index, (iface) => ({ ip: cidrBase(dst), iface }))),
       neighbours,
       fdb,
@@ -89,13 +98,44 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
   async lookup(ip: Ip): Promise<RouteAnswer | null> {
     const route = await this.#handle.lookup(ip);
     if (route === null) return null;
-    if (route.index !== null && !this.#names.has(route.index)) await this.#links();
+    await this.#name([route]);
     return {
       type: ANSWER_TYPES.get(route.type) ?? 'other',
       iface: this.#nameOf(route.index),
       gateway: route.gateway,
       src: route.src,
     };
+  }
+
+  async match(ips: readonly Ip[]): Promise<readonly (ActualRoute | null)[]> {
+    const routes = await this.#handle.match(ips);
+    await this.#name(routes);
+    return routes.map((route) => (route === null ? null : this.#routeOf(route)));
+  }
+
+  async foreignRoutes(network: Cidr): Promise<readonly ActualRoute[]> {
+    const routes = await this.#handle.mainRoutes(network);
+    await this.#name(routes);
+    return routes
+      .map((route) => this.#routeOf(route))
+      .filter((route) => !isOurRoute(route) && cidrsOverlap(route.dst, network));
+  }
+
+  async defaultRoutes(): Promise<readonly ActualRoute[]> {
+    if (this.#defaults !== null) return this.#defaults;
+    const seen = this.#changesOfDefaults;
+    const found: RouteMessage[] = [];
+    for (const family of FAMILIES) found.push(...(await this.#handle.defaultRoutes(family)));
+    await this.#name(found);
+    const routes = found.map((route) => this.#routeOf(route));
+    // One that went while they were listed may be among them.
+    if (seen === this.#changesOfDefaults) this.#defaults = routes;
+    return routes;
+  }
+
+  concern(who: string, networks: readonly Cidr[]): void {
+    this.#concerns.set(who, networks.map(spanOf));
+    this.#setFilter();
   }
 
   onEvent(listener: (event: KernelEvent) => void): () => void {
@@ -118,7 +158,32 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
     const links = await this.#handle.links();
     this.#indexes = new Map(links.map(({ name, index }) => [name, index]));
     this.#names = new Map(links.map(({ name, index }) => [index, name]));
+    this.#tunnels = links.filter(({ kind }) => kind === 'vxlan').map(({ index }) => index);
+    this.#setFilter();
     return links;
+  }
+
+  /** Learns the names of their interfaces. */
+  async #name(routes: readonly (RouteMessage | null)[]): Promise<void> {
+    const unknown = routes.some((route) => typeof route?.index === 'number' && !this.#names.has(route.index));
+    if (unknown) await this.#links();
+  }
+
+  #filter(): EventFilter {
+    const spans = [...this.#concerns.values()].flat();
+    return {
+      ownPort: this.#handle.portId,
+      protocol: ROUTE_PROTOCOL,
+      neighboursOn: this.#tunnels,
+      routesIn: this.#concerns.size === 0 ? null : fewer(spans, SPANS_MAX),
+    };
+  }
+
+  #setFilter(): void {
+    const filter = this.#filter();
+    if (isDeepStrictEqual(filter, this.#filtered)) return;
+    this.#monitor.setFilter(filter);
+    this.#filtered = filter;
   }
 
   async #applyPart(ops: readonly Op[]): Promise<readonly OpFailure[]> {
@@ -130,7 +195,7 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
       if (bodies === null && !isGone(op, 'ENODEV'))
         failures.push({ op, code: 'ENODEV', text: 'the interface is not there' });
       for (const body of bodies ?? []) {
-        requests.push({ op: op.kind, ...body });
+        requests.push(body);
         owners.push(op);
       }
     }
@@ -146,21 +211,29 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
   }
 
   #onEvent(event: MonitorEvent): void {
-    const seen = this.#eventOf(event);
-    for (const listener of [...this.#listeners]) listener(seen);
+    for (const seen of this.#eventsOf(event)) {
+      if (mayChangeDefaults(seen, this.#defaults)) {
+        this.#defaults = null;
+        this.#changesOfDefaults++;
+      }
+      for (const listener of [...this.#listeners]) listener(seen);
+    }
   }
 
-  #eventOf(event: MonitorEvent): KernelEvent {
+  #eventsOf(event: MonitorEvent): readonly KernelEvent[] {
     switch (event.kind) {
-      case 'link':
+      case 'link': {
+        const known = this.#nameOf(event.index);
+        const names = known === null ? [event.name] : [...new Set([known, event.name])];
+        return names.map((iface) => ({ kind: 'link', iface, vxlan: event.vxlan }));
+      }
       case 'address':
       case 'neighbour':
-        return { kind: event.kind, iface: this.#nameOf(event.index) };
+        return [{ kind: event.kind, iface: this.#nameOf(event.index) }];
       case 'route':
-        return { kind: 'route', table: event.table, protocol: event.protocol, dst: event.dst };
       case 'rule':
       case 'overflow':
-        return event;
+        return [event];
     }
   }
 
@@ -190,6 +263,22 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
   #on<T>(index: number | null, make: (iface: string) => T): readonly T[] {
     const name = this.#nameOf(index);
     return name === null ? [] : [make(name)];
+  }
+}
+
+/** Routes go with their interface, or with the address that they prefer, without a word. */
+function mayChangeDefaults(event: KernelEvent, defaults: readonly ActualRoute[] | null): boolean {
+  switch (event.kind) {
+    case 'overflow':
+      return true;
+    case 'route':
+      return cidrLength(event.dst) === 0;
+    case 'link':
+    case 'address':
+      return event.iface === null || defaults === null || defaults.some(({ iface }) => iface === event.iface);
+    case 'neighbour':
+    case 'rule':
+      return false;
   }
 }
 

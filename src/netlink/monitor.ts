@@ -1,13 +1,14 @@
 /**
- * Tells of changes in the kernel: links, addresses, routes, neighbours (FDB entries among them) and rules. One socket,
- * read on SIGIO; a burst is taken in pieces, so that a flood of foreign changes never holds the event loop. When the
- * kernel had to drop events the listener hears `overflow` and must look for itself; nothing is ever thrown from here.
+ * Tells of changes in the kernel: links, addresses, routes, neighbours (FDB entries among them) and rules, as far as a
+ * filter lets them through. One socket, read on SIGIO; a burst is taken in pieces, so that a flood of foreign changes
+ * never holds the event loop. When the kernel had to drop events the listener hears `overflow` and must look for itself; nothing is ever thrown from here.
  */
 import { parseMessages, readU32 } from 'netlink/dist/structs.js';
 import type { Cidr } from '../net/cidr.ts';
 import type { Message } from './codec.ts';
 import { RTM, RTNLGRP } from './constants.ts';
-import { decodeRoute, decodeRule } from './messages.ts';
+import { type EventFilter, eventProgram } from './event-filter.ts';
+import { decodeLink, decodeRoute, decodeRule } from './messages.ts';
 import { NetlinkSocket } from './socket.ts';
 
 /** About two milliseconds of work. */
@@ -15,7 +16,8 @@ const DATAGRAMS_PER_TURN = 500;
 
 /** Interfaces are indexes. */
 export type MonitorEvent =
-  | { readonly kind: 'link' | 'address' | 'neighbour'; readonly index: number }
+  | { readonly kind: 'link'; readonly index: number; readonly name: string; readonly vxlan: boolean }
+  | { readonly kind: 'address' | 'neighbour'; readonly index: number }
   | { readonly kind: 'route'; readonly table: number; readonly protocol: number; readonly dst: Cidr }
   | { readonly kind: 'rule'; readonly protocol: number }
   | { readonly kind: 'overflow' };
@@ -32,15 +34,12 @@ export class NetlinkMonitor {
     this.#listener = listener;
   }
 
-  /**
-   * What the socket with the port id `own` does is left out, by the kernel: ten thousand routes of ours would be ten
-   * thousand events to read. In the network namespace of the calling thread. Throws a NetlinkError.
-   */
-  static open(own: number, listener: (event: MonitorEvent) => void): NetlinkMonitor {
+  /** In the network namespace of the calling thread. Throws a NetlinkError. */
+  static open(filter: EventFilter, listener: (event: MonitorEvent) => void): NetlinkMonitor {
     const socket = NetlinkSocket.open();
     try {
       const monitor = new NetlinkMonitor(socket, listener);
-      socket.ignore(own);
+      socket.filter(eventProgram(filter));
       for (const group of Object.values(RTNLGRP)) socket.join(group);
       socket.listen(() => monitor.#drain());
       return monitor;
@@ -48,6 +47,11 @@ export class NetlinkMonitor {
       socket.close();
       throw error;
     }
+  }
+
+  /** From now on. What the kernel kept back before is lost. Throws a NetlinkError. */
+  setFilter(filter: EventFilter): void {
+    this.#socket.filter(eventProgram(filter));
   }
 
   close(): void {
@@ -93,8 +97,10 @@ function eventsOf(datagram: Buffer): readonly MonitorEvent[] {
 function eventOf({ type, data }: Message): MonitorEvent | null {
   switch (type) {
     case RTM.newLink:
-    case RTM.delLink:
-      return { kind: 'link', index: readU32.call(data, 4) };
+    case RTM.delLink: {
+      const { index, name, vxlan } = decodeLink(data);
+      return { kind: 'link', index, name, vxlan: vxlan !== null };
+    }
     case RTM.newAddress:
     case RTM.delAddress:
       return { kind: 'address', index: readU32.call(data, 4) };

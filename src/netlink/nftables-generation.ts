@@ -6,6 +6,7 @@
 import { parseMessages, readU16, writeU16, writeU32 } from 'netlink/dist/structs.js';
 import { NLM_F, NLMSG } from './constants.ts';
 import { malformed, NetlinkError } from './errors.ts';
+import { onlyProgram } from './event-filter.ts';
 import { NETLINK_NETFILTER, NetlinkSocket } from './socket.ts';
 
 const NFNL_SUBSYS_NFTABLES = 10;
@@ -34,7 +35,7 @@ export class NftablesGeneration {
     try {
       events = NetlinkSocket.open(NETLINK_NETFILTER);
       const generation = new NftablesGeneration(asking, events);
-      events.only(NFT_MSG_NEWGEN);
+      events.filter(onlyProgram(NFT_MSG_NEWGEN));
       events.join(NFNLGRP_NFTABLES);
       events.listen(() => generation.#drain(onChange));
       return generation;

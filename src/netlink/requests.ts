@@ -6,7 +6,7 @@ import type { FdbEntry, Neighbour, Route, Rule, VxlanDevice } from '../dataplane
 import type { ActualFdbEntry, ActualRoute, Op } from '../dataplane/kernel.ts';
 import { LOOPBACK_LABEL, LOOPBACK_METRIC, ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
 import { cidrBase, cidrFamily, cidrLength } from '../net/cidr.ts';
-import { type Family, type Ip, ipFamily, ipToBytes } from '../net/ip.ts';
+import { type Family, type Ip, ipFamily, ipToBytes, ipv4Number } from '../net/ip.ts';
 import { macToBytes } from '../net/mac.ts';
 import type { MessageWriter } from './codec.ts';
 import {
@@ -35,17 +35,19 @@ import type { Request } from './handle.ts';
 
 export type IndexOf = (iface: string) => number | undefined;
 
-/** A request whose name for errors is added by the caller. */
-type Body = Omit<Request, 'op'>;
-
 const SET = NLM_F.create | NLM_F.replace;
+const ADD = NLM_F.create | NLM_F.exclusive;
 
 /** Null: the interface is not there. */
-export function requestsOf(op: Op, indexOf: IndexOf): readonly Body[] | null {
-  const on = (iface: string, body: (index: number) => Body): readonly Body[] | null => {
+export function requestsOf(op: Op, indexOf: IndexOf): readonly Request[] | null {
+  const on = (iface: string, body: (index: number) => Request): readonly Request[] | null => {
     const index = indexOf(iface);
     return index === undefined ? null : [body(index)];
   };
+  const onItsInterface = (
+    { iface }: Pick<Route, 'iface'>,
+    body: (index: number | null) => Request,
+  ): readonly Request[] | null => (iface === null ? [body(null)] : on(iface, body));
   switch (op.kind) {
     case 'device-create':
       return [createDevice(op.device), setUpDevice(op.device, op.alias, false)];
@@ -69,14 +71,12 @@ export function requestsOf(op: Op, indexOf: IndexOf): readonly Body[] | null {
       return on(op.entry.iface, (index) => setFdbEntry(index, op.entry));
     case 'fdb-delete':
       return on(op.entry.iface, (index) => deleteFdbEntry(index, op.entry));
-    case 'route-set':
-      return op.route.iface === null
-        ? [setRoute(op.route, null)]
-        : on(op.route.iface, (index) => setRoute(op.route, index));
+    case 'route-add':
+      return onItsInterface(op.route, (index) => setRoute(op.route, index, ADD));
+    case 'route-replace':
+      return onItsInterface(op.route, (index) => setRoute(op.route, index, SET));
     case 'route-delete':
-      return op.route.iface === null
-        ? [deleteRoute(op.route, null)]
-        : on(op.route.iface, (index) => deleteRoute(op.route, index));
+      return onItsInterface(op.route, (index) => deleteRoute(op.route, index));
     case 'rule-add':
       return [addRule(op.rule)];
     case 'rule-delete':
@@ -87,10 +87,10 @@ export function requestsOf(op: Op, indexOf: IndexOf): readonly Body[] | null {
 }
 
 /** Down and without its alias, which the kernel does not take here; the message that follows it brings both. */
-function createDevice(device: VxlanDevice): Body {
+function createDevice(device: VxlanDevice): Request {
   return {
     type: RTM.newLink,
-    flags: NLM_F.create | NLM_F.exclusive,
+    flags: ADD,
     write: (writer) => {
       linkHeader(writer, 0);
       writer.attributeText(IFLA.ifname, device.name);
@@ -104,7 +104,7 @@ function createDevice(device: VxlanDevice): Body {
   };
 }
 
-function changeVxlan(device: VxlanDevice): Body {
+function changeVxlan(device: VxlanDevice): Request {
   return {
     type: RTM.newLink,
     flags: 0,
@@ -117,7 +117,7 @@ function changeVxlan(device: VxlanDevice): Body {
 }
 
 /** What every interface has. In one message with vxlan's own the kernel refuses a change of the MTU. */
-function setUpDevice(device: VxlanDevice, alias: string, setMac: boolean): Body {
+function setUpDevice(device: VxlanDevice, alias: string, setMac: boolean): Request {
   return {
     type: RTM.newLink,
     flags: 0,
@@ -131,7 +131,7 @@ function setUpDevice(device: VxlanDevice, alias: string, setMac: boolean): Body 
   };
 }
 
-function deleteDevice(name: string): Body {
+function deleteDevice(name: string): Request {
   return {
     type: RTM.delLink,
     flags: 0,
@@ -157,14 +157,14 @@ function vxlanInfo(writer: MessageWriter, device: VxlanDevice, more: () => void)
     writer.nested(IFLA_INFO.data, () => {
       writer.attributeU32(IFLA_VXLAN.id, device.vni);
       const local = ipFamily(device.local) === 4 ? IFLA_VXLAN.local : IFLA_VXLAN.local6;
-      writer.attribute(local, ipToBytes(device.local));
+      attributeIp(writer, local, device.local);
       writer.attributeU8(IFLA_VXLAN.learning, device.learning ? 1 : 0);
       more();
     });
   });
 }
 
-function addAddress(index: number, ip: Ip, prefixLength: number, marked: boolean): Body {
+function addAddress(index: number, ip: Ip, prefixLength: number, marked: boolean): Request {
   const inet6 = ipFamily(ip) === 6;
   const body = addressBody(index, ip, prefixLength, marked && !inet6 ? LOOPBACK_LABEL : null);
   return {
@@ -180,57 +180,57 @@ function addAddress(index: number, ip: Ip, prefixLength: number, marked: boolean
   };
 }
 
-function deleteAddress(index: number, ip: Ip, prefixLength: number, label: string | null): Body {
+function deleteAddress(index: number, ip: Ip, prefixLength: number, label: string | null): Request {
   return { type: RTM.delAddress, flags: 0, write: addressBody(index, ip, prefixLength, label) };
 }
 
-function addressBody(index: number, ip: Ip, prefixLength: number, label: string | null): Body['write'] {
+function addressBody(index: number, ip: Ip, prefixLength: number, label: string | null): Request['write'] {
   return (writer) => {
-    writer.u8(addressFamily(ipFamily(ip)), prefixLength, 0, RT_SCOPE.universe);
+    writer.u8x4(addressFamily(ipFamily(ip)), prefixLength, 0, RT_SCOPE.universe);
     writer.u32(index);
-    writer.attribute(IFA.local, ipToBytes(ip));
-    writer.attribute(IFA.address, ipToBytes(ip));
+    attributeIp(writer, IFA.local, ip);
+    attributeIp(writer, IFA.address, ip);
     if (label !== null) writer.attributeText(IFA.label, label);
   };
 }
 
-function setNeighbour(index: number, { ip, mac }: Neighbour): Body {
+function setNeighbour(index: number, { ip, mac }: Neighbour): Request {
   return {
     type: RTM.newNeighbour,
     flags: SET,
     write: (writer) => {
       neighbourHeader(writer, addressFamily(ipFamily(ip)), index, 0);
-      writer.attribute(NDA.dst, ipToBytes(ip));
+      attributeIp(writer, NDA.dst, ip);
       writer.attribute(NDA.lladdr, macToBytes(mac));
     },
   };
 }
 
-function deleteNeighbour(index: number, { ip }: Neighbour): Body {
+function deleteNeighbour(index: number, { ip }: Neighbour): Request {
   return {
     type: RTM.delNeighbour,
     flags: 0,
     write: (writer) => {
       neighbourHeader(writer, addressFamily(ipFamily(ip)), index, 0);
-      writer.attribute(NDA.dst, ipToBytes(ip));
+      attributeIp(writer, NDA.dst, ip);
     },
   };
 }
 
-function setFdbEntry(index: number, { mac, dst }: FdbEntry): Body {
+function setFdbEntry(index: number, { mac, dst }: FdbEntry): Request {
   return {
     type: RTM.newNeighbour,
     flags: SET,
     write: (writer) => {
       neighbourHeader(writer, AF.bridge, index, NTF.self);
       writer.attribute(NDA.lladdr, macToBytes(mac));
-      writer.attribute(NDA.dst, ipToBytes(dst));
+      attributeIp(writer, NDA.dst, dst);
     },
   };
 }
 
 /** All destinations of the MAC. */
-function deleteFdbEntry(index: number, { mac }: ActualFdbEntry): Body {
+function deleteFdbEntry(index: number, { mac }: ActualFdbEntry): Request {
   return {
     type: RTM.delNeighbour,
     flags: 0,
@@ -243,56 +243,58 @@ function deleteFdbEntry(index: number, { mac }: ActualFdbEntry): Body {
 
 /** ndmsg of a permanent entry. */
 function neighbourHeader(writer: MessageWriter, family: number, index: number, flags: number): void {
-  writer.u8(family, 0, 0, 0);
+  writer.u8x4(family, 0, 0, 0);
   writer.u32(index);
-  writer.u16(NUD.permanent);
-  writer.u8(flags, 0);
+  writer.u16u8(NUD.permanent, flags);
 }
 
-function setRoute(route: Route, index: number | null): Body {
+function setRoute(route: Route, index: number | null, flags: number): Request {
   return {
     type: RTM.newRoute,
-    flags: SET,
+    flags,
     write: (writer) => {
       const { table, dst, via, src, mtu } = route;
       const type = route.type === 'unicast' ? RTN.unicast : RTN.unreachable;
       const family = addressFamily(cidrFamily(dst));
-      writer.u8(family, cidrLength(dst), 0, 0, 0, ROUTE_PROTOCOL, RT_SCOPE.universe, type);
+      writer.u8x4(family, cidrLength(dst), 0, 0);
+      writer.u8x4(0, ROUTE_PROTOCOL, RT_SCOPE.universe, type);
       writer.u32(route.onlink ? RTNH_F.onlink : 0);
       routeKey(writer, table, cidrBase(dst), route.metric, index, via);
-      if (src !== null) writer.attribute(RTA.prefsrc, ipToBytes(src));
+      if (src !== null) attributeIp(writer, RTA.prefsrc, src);
       if (mtu !== null) writer.nested(RTA.metrics, () => writer.attributeU32(RTAX.mtu, mtu));
     },
   };
 }
 
 /** Ours alone: the kernel compares the protocol here. */
-function deleteRoute({ table, dst, metric, type, via }: ActualRoute, index: number | null): Body {
+function deleteRoute({ table, dst, metric, type, via }: ActualRoute, index: number | null): Request {
   return {
     type: RTM.delRoute,
     flags: 0,
     write: (writer) => {
       const kind = { unicast: RTN.unicast, unreachable: RTN.unreachable, other: RTN.unspec }[type];
       const family = addressFamily(cidrFamily(dst));
-      writer.u8(family, cidrLength(dst), 0, 0, 0, ROUTE_PROTOCOL, RT_SCOPE.nowhere, kind);
+      writer.u8x4(family, cidrLength(dst), 0, 0);
+      writer.u8x4(0, ROUTE_PROTOCOL, RT_SCOPE.nowhere, kind);
       writer.u32(0);
       routeKey(writer, table, cidrBase(dst), metric, index, via);
     },
   };
 }
 
-function addRule(rule: Rule): Body {
-  return { type: RTM.newRule, flags: NLM_F.create | NLM_F.exclusive, write: ruleBody(rule) };
+function addRule(rule: Rule): Request {
+  return { type: RTM.newRule, flags: ADD, write: ruleBody(rule) };
 }
 
 /** Ours alone: the kernel compares the protocol here. */
-function deleteRule(rule: Rule): Body {
+function deleteRule(rule: Rule): Request {
   return { type: RTM.delRule, flags: 0, write: ruleBody(rule) };
 }
 
-function ruleBody({ family, priority, mark, mask, table }: Rule): Body['write'] {
+function ruleBody({ family, priority, mark, mask, table }: Rule): Request['write'] {
   return (writer) => {
-    writer.u8(addressFamily(family), 0, 0, 0, 0, 0, 0, FR_ACT.toTable);
+    writer.u8x4(addressFamily(family), 0, 0, 0);
+    writer.u8x4(0, 0, 0, FR_ACT.toTable);
     writer.u32(0);
     writer.attributeU32(FRA.priority, priority);
     writer.attributeU32(FRA.mark, mark);
@@ -302,12 +304,13 @@ function ruleBody({ family, priority, mark, mask, table }: Rule): Body['write'] 
   };
 }
 
-function deleteBroadcast(ip: Ip, index: number): Body {
+function deleteBroadcast(ip: Ip, index: number): Request {
   return {
     type: RTM.delRoute,
     flags: 0,
     write: (writer) => {
-      writer.u8(AF.inet, 32, 0, 0, 0, 0, RT_SCOPE.nowhere, RTN.broadcast);
+      writer.u8x4(AF.inet, 32, 0, 0);
+      writer.u8x4(0, 0, RT_SCOPE.nowhere, RTN.broadcast);
       writer.u32(0);
       routeKey(writer, RT_TABLE.local, ip, 0, index, null);
     },
@@ -324,10 +327,16 @@ function routeKey(
   via: Ip | null,
 ): void {
   writer.attributeU32(RTA.table, table);
-  writer.attribute(RTA.dst, ipToBytes(dst));
+  attributeIp(writer, RTA.dst, dst);
   writer.attributeU32(RTA.priority, metric);
   if (index !== null) writer.attributeU32(RTA.oif, index);
-  if (via !== null) writer.attribute(RTA.gateway, ipToBytes(via));
+  if (via !== null) attributeIp(writer, RTA.gateway, via);
+}
+
+/** Network order. */
+function attributeIp(writer: MessageWriter, type: number, ip: Ip): void {
+  if (ipFamily(ip) === 4) writer.attributeU32be(type, ipv4Number(ip));
+  else writer.attribute(type, ipToBytes(ip));
 }
 
 function addressFamily(family: Family): number {

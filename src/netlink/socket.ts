@@ -31,12 +31,6 @@ const F_SETFL = 4;
 const F_SETOWN = 8;
 const O_ASYNC = 0o20000;
 const SOCKADDR_BYTES = 12;
-const NLMSG_TYPE_OFFSET = 4;
-const NLMSG_PID_OFFSET = 12;
-const BPF_LOAD_HALF_WORD = 0x28;
-const BPF_LOAD_WORD = 0x20;
-const BPF_SKIP_UNLESS_EQUAL = 0x15;
-const BPF_RETURN = 0x06;
 
 /** The kernel fills at most 32 KiB of a dump into one datagram. */
 const DATAGRAM_BYTES_MAX = 64 << 10;
@@ -89,33 +83,8 @@ export class NetlinkSocket {
     check(setOption(this.#fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group), 'listen to kernel events');
   }
 
-  /** Has the kernel keep back what the socket with this port id causes. Throws a NetlinkError. */
-  ignore(portId: number): void {
-    const port = Buffer.alloc(4);
-    writeU32.call(port, portId);
-    // A filter loads in network order, wherever it runs.
-    this.#filter([
-      instruction(BPF_LOAD_WORD, 0, NLMSG_PID_OFFSET),
-      instruction(BPF_SKIP_UNLESS_EQUAL, 1, port.readUInt32BE(0)),
-      instruction(BPF_RETURN, 0, 0),
-      instruction(BPF_RETURN, 0, 0xffff_ffff),
-    ]);
-  }
-
-  /** Has the kernel keep back everything that does not begin with a message of this type. Throws a NetlinkError. */
-  only(type: number): void {
-    const inMemory = Buffer.alloc(2);
-    writeU16.call(inMemory, type);
-    this.#filter([
-      instruction(BPF_LOAD_HALF_WORD, 0, NLMSG_TYPE_OFFSET),
-      instruction(BPF_SKIP_UNLESS_EQUAL, 1, inMemory.readUInt16BE(0)),
-      instruction(BPF_RETURN, 0, 0xffff_ffff),
-      instruction(BPF_RETURN, 0, 0),
-    ]);
-  }
-
-  #filter(instructions: readonly Buffer[]): void {
-    const program = Buffer.concat(instructions);
+  /** Has the kernel keep back what the program says, from now on. Throws a NetlinkError. */
+  filter(program: Buffer): void {
     check(libc.attachFilter(this.#fd, SOL_SOCKET, SO_ATTACH_FILTER, program), 'filter kernel events');
   }
 
@@ -173,15 +142,6 @@ const listeners = new Set<() => void>();
 
 function onSigio(): void {
   for (const listener of [...listeners]) listener();
-}
-
-/** One of the classic packet filter's; `skip` counts the instructions that are left out where the test fails. */
-function instruction(code: number, skip: number, value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  writeU16.call(bytes, code);
-  bytes[3] = skip;
-  writeU32.call(bytes, value, 4);
-  return bytes;
 }
 
 function setOption(fd: number, level: number, option: number, value: number): number {

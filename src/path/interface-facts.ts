@@ -1,10 +1,10 @@
 /** Gathers from the kernel what the choice of an interface needs: links, addresses, and the few lookups it asks for. */
-import type { ActualState, Kernel } from '../dataplane/kernel.ts';
+import type { ActualRoute, Kernel } from '../dataplane/kernel.ts';
 import type { InterfaceFacts, InterfaceWish } from './interface-selection.ts';
 
 /** Rejects with a KernelError. */
 export async function readInterfaceFacts(
-  kernel: Pick<Kernel, 'read' | 'lookup'>,
+  kernel: Pick<Kernel, 'read' | 'lookup' | 'defaultRoutes'>,
   wish: Pick<InterfaceWish, 'canReach' | 'joins'>,
 ): Promise<InterfaceFacts> {
   const state = await kernel.read();
@@ -13,11 +13,11 @@ export async function readInterfaceFacts(
     addresses: state.addresses,
     wayToReach: wish.canReach === null ? null : await kernel.lookup(wish.canReach),
     wayToJoined: wish.joins === null ? null : await kernel.lookup(wish.joins),
-    defaultIface: defaultIface(state),
+    defaultIface: defaultIface(await kernel.defaultRoutes()),
   };
 }
 
-function defaultIface({ routes }: ActualState): string | null {
+function defaultIface(routes: readonly ActualRoute[]): string | null {
   const [best] = routes
     .filter(({ dst, type, iface }) => dst === '0.0.0.0/0' && type === 'unicast' && iface !== null)
     .sort((a, b) => a.metric - b.metric);

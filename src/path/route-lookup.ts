@@ -6,6 +6,7 @@
 import { type Kernel, KernelError, type KernelEvent } from '../dataplane/kernel.ts';
 import { ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
 import { Throttle } from '../dataplane/throttle.ts';
+import { hostCidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import type { RouteAnswer } from '../net/link.ts';
 import type { DirectProof } from './selection.ts';
@@ -16,7 +17,7 @@ const ROUNDS_PER_SECOND = 4;
 const RETRY_MS = 1_000;
 
 export interface RouteLookupOptions {
-  readonly kernel: Pick<Kernel, 'lookup' | 'onEvent'>;
+  readonly kernel: Pick<Kernel, 'lookup' | 'onEvent' | 'concern'>;
   /** Some proof is not what it was. */
   readonly onChange: () => void;
 }
@@ -47,6 +48,7 @@ export class RouteLookup implements AsyncDisposable {
   async setPeers(iface: string, peers: readonly Ip[]): Promise<void> {
     this.#iface = iface;
     this.#peers = [...new Set(peers)];
+    this.#options.kernel.concern('route-lookup', this.#peers.map(hostCidr));
     await this.#ask();
   }
 

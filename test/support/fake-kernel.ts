@@ -18,12 +18,22 @@ import {
   type OpFailure,
 } from '../../src/dataplane/kernel.ts';
 import {
+  isOurRoute,
   LOOPBACK_LABEL,
   LOOPBACK_METRIC,
   MAIN_TABLE,
   ROUTE_PROTOCOL,
 } from '../../src/dataplane/ownership.ts';
-import { cidrBase, cidrContains, cidrFamily, cidrLength, cidrOf } from '../../src/net/cidr.ts';
+import {
+  type Cidr,
+  cidrBase,
+  cidrContains,
+  cidrFamily,
+  cidrLength,
+  cidrOf,
+  cidrsOverlap,
+  toCidr,
+} from '../../src/net/cidr.ts';
 import { type Family, type Ip, ipFamily, toIp } from '../../src/net/ip.ts';
 import type { Link, LinkAddress, RouteAnswer } from '../../src/net/link.ts';
 
@@ -47,6 +57,8 @@ export class FakeKernel implements Kernel {
   /** Everything that was ever asked for. */
   readonly applied: Op[] = [];
   reads = 0;
+  /** Addresses that were asked for. */
+  readonly matched: Ip[] = [];
   readonly #listeners = new Set<(event: KernelEvent) => void>();
   readonly #failing = new Map<Op['kind'] | 'read', number>();
   #nextIndex = 3;
@@ -68,7 +80,8 @@ export class FakeKernel implements Kernel {
   async read(): Promise<ActualState> {
     this.reads++;
     if (this.#fails('read')) throw new KernelError('EIO', 'read', 'planted');
-    const { links, addresses, routes, rules, broadcasts, neighbours, fdb } = this;
+    const { links, addresses, rules, broadcasts, neighbours, fdb } = this;
+    const routes = this.routes.filter(({ protocol }) => protocol === ROUTE_PROTOCOL);
     return { links, addresses, routes, rules, broadcasts, neighbours, fdb };
   }
 
@@ -85,13 +98,33 @@ export class FakeKernel implements Kernel {
   async lookup(ip: Ip): Promise<RouteAnswer | null> {
     if (this.addresses.some((address) => address.ip === ip))
       return { type: 'local', iface: 'lo', gateway: null, src: ip };
-    const [best] = this.routes
-      .filter(({ table, dst }) => table === MAIN_TABLE && cidrContains(dst, ip))
-      .sort((a, b) => cidrLength(b.dst) - cidrLength(a.dst) || a.metric - b.metric);
-    if (best === undefined || best.type !== 'unicast') return null;
+    const best = this.#best(ip);
+    if (best === null || best.type !== 'unicast') return null;
     const first =
       this.addresses.find((it) => it.iface === best.iface && ipFamily(it.ip) === ipFamily(ip))?.ip ?? null;
     return { type: 'unicast', iface: best.iface, gateway: best.via, src: best.src ?? first };
+  }
+
+  async match(ips: readonly Ip[]): Promise<readonly (ActualRoute | null)[]> {
+    this.matched.push(...ips);
+    return ips.map((ip) => {
+      const best = this.#best(ip);
+      return best?.type === 'unicast' ? best : null;
+    });
+  }
+
+  async foreignRoutes(network: Cidr): Promise<readonly ActualRoute[]> {
+    return this.routes.filter(
+      (route) => route.table === MAIN_TABLE && !isOurRoute(route) && cidrsOverlap(route.dst, network),
+    );
+  }
+
+  async defaultRoutes(): Promise<readonly ActualRoute[]> {
+    return this.routes.filter(({ table, dst }) => table === MAIN_TABLE && cidrLength(dst) === 0);
+  }
+
+  concern(): void {
+    // Every event is told.
   }
 
   onEvent(listener: (event: KernelEvent) => void): () => void {
@@ -175,6 +208,13 @@ export class FakeKernel implements Kernel {
     return null;
   }
 
+  #best(ip: Ip): ActualRoute | null {
+    const [best] = this.routes
+      .filter(({ table, dst }) => table === MAIN_TABLE && cidrContains(dst, ip))
+      .sort((a, b) => cidrLength(b.dst) - cidrLength(a.dst) || a.metric - b.metric);
+    return best ?? null;
+  }
+
   #dropConnected(name: string, ip: Ip): void {
     this.routes = this.routes.filter(
       ({ protocol, iface, dst }) => protocol !== PROTOCOL_KERNEL || iface !== name || !cidrContains(dst, ip),
@@ -225,7 +265,9 @@ export class FakeKernel implements Kernel {
         this.fdb = op.kind === 'fdb-set' ? [...others, op.entry] : others;
         return null;
       }
-      case 'route-set':
+      case 'route-add':
+        return this.#at(op.route) === undefined ? this.#setRoute(op.route) : 'EEXIST';
+      case 'route-replace':
         return this.#setRoute(op.route);
       case 'route-delete':
         this.#deleteRoute(op.route);
@@ -255,7 +297,7 @@ export class FakeKernel implements Kernel {
   }
 
   #setRoute(route: Route): Outcome {
-    const { table, dst, metric, iface, via, src, onlink } = route;
+    const { dst, iface, via, src, onlink } = route;
     const link = iface === null ? undefined : this.link(iface);
     if (iface !== null && link === undefined) return 'ENODEV';
     if (link?.up === false) return 'ENETDOWN';
@@ -268,14 +310,24 @@ export class FakeKernel implements Kernel {
           other.via === null &&
           cidrContains(other.dst, hop),
       );
-    if (via !== null && !onlink && !onLink(via))
+    if (via !== null && onlink && this.#leadsElsewhere(via, iface)) return 'EINVAL';
+    if (via !== null && !onlink && !isLinkLocal(via) && !onLink(via))
       return cidrFamily(dst) === 4 ? 'ENETUNREACH' : 'EHOSTUNREACH';
-    const replaced = this.routes.find(
-      (other) => other.table === table && other.dst === dst && other.metric === metric,
-    );
+    const replaced = this.#at(route);
     const made: ActualRoute = { ...route, protocol: ROUTE_PROTOCOL, plain: true };
     this.routes = [...this.routes.filter((other) => other !== replaced), made];
     return null;
+  }
+
+  /** IPv6 looks where its route in use leads; a default route does not count. */
+  #leadsElsewhere(via: Ip, iface: string | null): boolean {
+    const best = ipFamily(via) === 6 ? this.#best(via) : null;
+    return best?.type === 'unicast' && cidrLength(best.dst) > 0 && best.iface !== iface;
+  }
+
+  /** The kernel tells routes apart by these, whoever made them. */
+  #at({ table, dst, metric }: Route): ActualRoute | undefined {
+    return this.routes.find((it) => it.table === table && it.dst === dst && it.metric === metric);
   }
 
   #deleteRoute({ table, dst, metric, via, iface }: ActualRoute): void {
@@ -290,6 +342,10 @@ export class FakeKernel implements Kernel {
     );
     this.routes = this.routes.filter((route) => route !== found);
   }
+}
+
+function isLinkLocal(ip: Ip): boolean {
+  return cidrContains(toCidr('fe80::/10'), ip);
 }
 
 function isVxlan({ vxlan }: Link, vni: number, port: number): boolean {

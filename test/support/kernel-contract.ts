@@ -6,11 +6,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Route, Rule, VxlanDevice } from '../../src/dataplane/desired-state.ts';
-import type { ActualState, Kernel, KernelEvent, Op } from '../../src/dataplane/kernel.ts';
+import type { ActualRoute, ActualState, Kernel, KernelEvent, Op } from '../../src/dataplane/kernel.ts';
 import { isMarked } from '../../src/dataplane/ownership.ts';
-import { type Cidr, hostCidr, toCidr } from '../../src/net/cidr.ts';
+import { type Cidr, cidrBase, hostCidr, toCidr } from '../../src/net/cidr.ts';
 import { type Family, type Ip, toIp } from '../../src/net/ip.ts';
-import { localMac } from '../../src/net/mac.ts';
+import { linkLocalOf, localMac } from '../../src/net/mac.ts';
 
 /** A host and what anybody else does to it. Other's routes lead through 10.99.1.99 or fd00:99:1::99. */
 export interface KernelUnderTest {
@@ -41,13 +41,13 @@ function world(family: Family) {
     ...{ table: 254, dst: cidr('10.5.2.0/24', 'fd00:5:2::/64'), type: 'unicast', iface: 'eth0' },
     ...{ via: ip('10.99.1.12', 'fd00:99:1::12'), onlink: false, src: own, mtu: 1400, metric: 6473 },
   };
-  const peer = ip('10.5.3.0', 'fd00:5:3::');
+  const peer = family === 4 ? toIp('10.5.3.0') : linkLocalOf(peerMac);
   const tunnelled: Route = {
     ...{ table: 254, dst: cidr('10.5.3.0/24', 'fd00:5:3::/64'), type: 'unicast', iface: name },
-    ...{ via: peer, onlink: true, src: own, mtu: null, metric: 6473 },
+    ...{ via: peer, onlink: family === 4, src: own, mtu: null, metric: 6473 },
   };
   const lastResort: Route = {
-    ...{ table: 254, dst: cidr('10.5.0.0/16', 'fd00:5::/48'), type: 'unreachable', via: null, iface: null },
+    ...{ table: 254, dst: cidr('10.5.0.0/16', 'fd00:5::/32'), type: 'unreachable', via: null, iface: null },
     ...{ onlink: false, src: null, mtu: null, metric: 4_294_967_295 },
   };
   const probe: Route = { ...direct, table: 6473, dst: cidr('10.5.2.0/32', 'fd00:5:2::/128'), mtu: null };
@@ -62,7 +62,7 @@ function world(family: Family) {
     { kind: 'neighbour-set', neighbour },
     { kind: 'fdb-set', entry },
     ...[direct, tunnelled, lastResort, probe, noProbe].map(
-      (route) => ({ kind: 'route-set', route }) as const,
+      (route) => ({ kind: 'route-add', route }) as const,
     ),
     { kind: 'rule-add', rule },
   ];
@@ -91,6 +91,11 @@ export function kernelContract(family: Family, make: () => Promise<KernelUnderTe
   });
 
   afterEach(() => host.close());
+
+  /** Without those that the kernel makes for addresses. */
+  async function foreign(): Promise<readonly ActualRoute[]> {
+    return (await kernel.foreignRoutes(lastResort.dst)).filter(({ protocol }) => protocol !== 2);
+  }
 
   async function link(name: string): Promise<unknown> {
     return (await kernel.read()).links.find((it) => it.name === name);
@@ -121,8 +126,11 @@ export function kernelContract(family: Family, make: () => Promise<KernelUnderTe
     test('a second time changes nothing', async () => {
       await kernel.apply(everything);
       const before = await kernel.read();
-      const again = everything.slice(2).filter(({ kind }) => kind !== 'rule-add');
-      expect(await kernel.apply(again)).toEqual([]);
+      const again = everything.slice(2).filter(({ kind }) => kind !== 'rule-add' && kind !== 'route-add');
+      const replaced = [direct, tunnelled, lastResort, probe, noProbe].map(
+        (route): Op => ({ kind: 'route-replace', route }),
+      );
+      expect(await kernel.apply([...again, ...replaced])).toEqual([]);
       const after = await kernel.read();
       expect([after.neighbours, after.fdb]).toEqual([before.neighbours, before.fdb]);
       expect(ours(after)).toEqual(sameEntries(routes));
@@ -190,41 +198,60 @@ export function kernelContract(family: Family, make: () => Promise<KernelUnderTe
       const failures = await kernel.apply([
         { kind: 'neighbour-set', neighbour: { ...neighbour, mac } },
         { kind: 'fdb-set', entry: { ...entry, dst: ip('10.98.0.4', 'fd00:98::4') } },
-        { kind: 'route-set', route: moved },
+        { kind: 'route-replace', route: moved },
       ]);
       expect(failures).toEqual([]);
       const state = await kernel.read();
       expect(state.neighbours).toEqual([{ ...neighbour, mac }]);
       expect(state.fdb).toEqual([{ ...entry, dst: ip('10.98.0.4', 'fd00:98::4') }]);
       expect(state.routes.filter(({ dst }) => dst === moved.dst)).toEqual([made(moved)]);
+      expect(await kernel.apply([{ kind: 'route-replace', route: tunnelled }])).toEqual([]);
+      expect((await kernel.read()).routes).toContainEqual(made(tunnelled));
+    });
+
+    test('IPv6 refuses a gateway that leads elsewhere now: why that of a tunnel is link-local', async () => {
+      await kernel.apply(everything);
+      const inside: Route = { ...tunnelled, dst: direct.dst, via: cidrBase(direct.dst), onlink: true };
+      const failures = await kernel.apply([{ kind: 'route-replace', route: inside }]);
+      expect(failures.map(({ code }) => code)).toEqual(family === 4 ? [] : ['EINVAL']);
     });
 
     test('leaves a route of others with another metric alone', async () => {
       await host.addForeignRoute(direct.dst, 100);
       await kernel.apply(everything);
-      const both = (await kernel.read()).routes.filter(({ dst }) => dst === direct.dst);
-      expect(both.map(({ metric }) => metric).sort((a, b) => a - b)).toEqual([100, 6473]);
-      await kernel.apply(
-        both.filter(({ metric }) => metric === 6473).map((route) => ({ kind: 'route-delete', route })),
-      );
-      expect((await kernel.read()).routes.filter(({ dst }) => dst === direct.dst)).toMatchObject([
-        { metric: 100 },
-      ]);
+      const before = await foreign();
+      expect(before).toMatchObject([{ dst: direct.dst, metric: 100 }]);
+      const { routes: found } = await kernel.read();
+      await kernel.apply(found.map((route) => ({ kind: 'route-delete', route })));
+      expect(await foreign()).toEqual(before);
     });
 
-    test('would replace a route of others with our metric: why such a one is a conflict', async () => {
+    test('adds no route beside one of others with our metric, and replaces none by adding', async () => {
       await host.addForeignRoute(direct.dst, 6473);
-      await kernel.apply(everything);
-      expect((await kernel.read()).routes.filter(({ dst }) => dst === direct.dst)).toEqual([made(direct)]);
+      const before = await foreign();
+      expect(await kernel.apply([{ kind: 'route-add', route: lastResort }])).toEqual([]);
+      const ops: readonly Op[] = [direct, { ...direct, dst: cidr('10.5.9.0/24', 'fd00:5:0:9::/64') }].map(
+        (route): Op => ({ kind: 'route-add', route: { ...route, src: null } }),
+      );
+      expect(await kernel.apply(ops)).toMatchObject([{ op: ops[0], code: 'EEXIST' }]);
+      expect(await foreign()).toEqual(before);
+      expect(before).toMatchObject([{ dst: direct.dst, metric: 6473 }]);
+    });
+
+    test('would replace a route of others with our metric, were it asked to', async () => {
+      await host.addForeignRoute(direct.dst, 6473);
+      await kernel.apply([{ kind: 'route-replace', route: { ...direct, src: null } }]);
+      expect(await foreign()).toEqual([]);
+      expect(ours(await kernel.read())).toEqual([made({ ...direct, src: null })]);
     });
 
     test('tells which operation failed and why, and does the others', async () => {
       const lost: Op = {
-        kind: 'route-set',
+        kind: 'route-add',
         route: { ...direct, dst: cidr('10.5.7.0/24', 'fd00:5:7::/64'), via: ip('192.0.2.9', '2001:db8::9') },
       };
       const unsourced: Op = {
-        kind: 'route-set',
+        kind: 'route-add',
         route: { ...direct, dst: cidr('10.5.8.0/24', 'fd00:5:8::/64'), src: ip('192.0.2.8', '2001:db8::8') },
       };
       const nowhere: Op = { kind: 'neighbour-set', neighbour: { ...neighbour, iface: 'none0' } };
@@ -282,7 +309,7 @@ export function kernelContract(family: Family, make: () => Promise<KernelUnderTe
       expect([state.neighbours, state.fdb]).toEqual([[], [entry]]);
       expect(ours(state)).toEqual(sameEntries([direct, probe, lastResort, noProbe].map(made)));
       expect(state.addresses.some(({ iface }) => iface === name)).toBe(family === 4);
-      expect(await kernel.apply([{ kind: 'route-set', route: { ...tunnelled, src: null } }])).toMatchObject([
+      expect(await kernel.apply([{ kind: 'route-add', route: { ...tunnelled, src: null } }])).toMatchObject([
         { code: 'ENETDOWN' },
       ]);
     });
@@ -315,8 +342,52 @@ export function kernelContract(family: Family, make: () => Promise<KernelUnderTe
       });
       expect(await kernel.lookup(self)).toMatchObject({ type: 'local' });
       expect(await kernel.lookup(ip('203.0.113.7', '2001:db8:1::7'))).toBeNull();
-      await kernel.apply([{ kind: 'route-set', route: lastResort }]);
+      await kernel.apply([{ kind: 'route-add', route: lastResort }]);
       expect(await kernel.lookup(ip('10.5.200.1', 'fd00:5:0:200::1'))).toBeNull();
+    });
+  });
+
+  describe('what others have', () => {
+    test('the routes by which packets go are named, whoever made them', async () => {
+      const other = cidr('192.0.2.0/24', '2001:db8::/48');
+      await host.addForeignRoute(direct.dst, 100);
+      await host.addForeignRoute(other, 100);
+      await kernel.apply(everything);
+      const asked = [direct.dst, tunnelled.dst, other, cidr('203.0.113.0/24', '2001:db8:1::/48')].map(
+        cidrBase,
+      );
+      expect(await kernel.match([...asked, ip('10.5.200.1', 'fd00:5:0:200::1')])).toMatchObject([
+        { dst: direct.dst, metric: 100, via: ip('10.99.1.99', 'fd00:99:1::99'), table: 254 },
+        { dst: tunnelled.dst, metric: 6473, protocol: 139, iface: name, table: 254 },
+        { dst: other },
+        null,
+        null,
+      ]);
+    });
+
+    test('their routes are not among ours, and found where they overlap', async () => {
+      await host.addForeignRoute(cidr('10.5.7.0/24', 'fd00:5:0:7::/64'), 100);
+      await host.addForeignRoute(cidr('10.0.0.0/8', 'fd00::/16'), 100);
+      await host.addForeignRoute(cidr('10.6.0.0/16', 'fd00:6::/48'), 100);
+      await kernel.apply(everything);
+      expect(ours(await kernel.read())).toEqual(sameEntries((await kernel.read()).routes));
+      const found = await foreign();
+      expect(found.map(({ dst }) => dst).sort()).toEqual(
+        [cidr('10.0.0.0/8', 'fd00::/16'), cidr('10.5.7.0/24', 'fd00:5:0:7::/64')].sort(),
+      );
+    });
+
+    test('default routes are listed as they come and go', async () => {
+      const everywhere = cidr('0.0.0.0/0', '::/0');
+      expect(await kernel.defaultRoutes()).toEqual([]);
+      const told = nextEvent(kernel, (event) => event.kind === 'route' && event.dst === everywhere);
+      await host.addForeignRoute(everywhere, 100);
+      await told;
+      expect(await kernel.defaultRoutes()).toMatchObject([{ dst: everywhere, iface: 'eth0', metric: 100 }]);
+      const wentDown = nextEvent(kernel, (event) => event.kind === 'link' && event.iface === 'eth0');
+      await host.setDown('eth0');
+      await wentDown;
+      expect(await kernel.defaultRoutes()).toEqual([]);
     });
   });
 }

@@ -37,7 +37,7 @@ describe.each([4, 6] as const)('the real kernel, IPv%i', (family) => {
         await host.ip(`-${family} route add ${dst} via ${via} metric ${metric}`);
       },
       deleteRoute: async (dst, metric) => {
-        const type = /\/(16|48)$/.test(dst) ? 'unreachable ' : '';
+        const type = /\/(16|32)$/.test(dst) ? 'unreachable ' : '';
         await host.ip(`-${family} route delete ${type}${dst} metric ${metric}`);
       },
       deleteAddress: async (iface, address) => {

@@ -278,26 +278,44 @@ describe('two hosts on one L2 and one behind a router', () => {
     expect(await ping(d.host, '10.5.1.0')).toMatchObject({ received: 1 });
   });
 
-  test('a flood of events that were lost is survived, and what went meanwhile is put back', async () => {
+  /** While the event loop stands still: `count` routes of others that come, then the flush of ours. */
+  function flood(count: number, route: (index: number) => string): void {
+    const lines = Array.from({ length: count }, (_, index) => `route add ${route(index)}`);
+    const input = `${[...lines, 'route flush proto 139'].join('\n')}\n`;
+    execFileSync('ip', ['-netns', a.host.netns, '-batch', '-'], { input });
+  }
+
+  async function overflowsIn(run: () => Promise<void>): Promise<number> {
     let overflows = 0;
     const stop = a.kernel.onEvent(({ kind }) => {
       if (kind === 'overflow') overflows++;
     });
-    const routes = Array.from(
-      { length: 20_000 },
-      (_, i) => `198.18.${i >> 8}.${i & 0xff}/32 dev eth0 table 88`,
-    );
-    const ip = (lines: readonly string[]): void => {
-      execFileSync('ip', ['-netns', a.host.netns, '-batch', '-'], { input: `${lines.join('\n')}\n` });
-    };
-    const repaired = a.repaired(a.reconciler.stats.repaired);
-    // The event loop stands still meanwhile.
-    ip(routes.map((route) => `route add ${route}`));
-    ip(['route flush proto 139']);
-    await repaired;
+    await run();
     stop();
+    return overflows;
+  }
+
+  const index24 = (index: number): string => `${index >> 16}.${(index >> 8) & 0xff}.${index & 0xff}`;
+
+  test('a hundred thousand routes of others elsewhere do no harm, and are not even told', async () => {
+    const overflows = await overflowsIn(async () => {
+      const repaired = a.repaired(a.reconciler.stats.repaired);
+      flood(100_000, (index) => `blackhole 11.${index24(index)}/32 table ${index % 2 === 0 ? 254 : 88}`);
+      await repaired;
+    });
+    expect(overflows).toBe(0);
+    expect(await a.difference()).toEqual([]);
+    await a.host.configure(['route flush table 88', 'route flush root 11.0.0.0/8']);
+  });
+
+  test('a flood of events that concern us and were lost is survived, and what went meanwhile is put back', async () => {
+    const overflows = await overflowsIn(async () => {
+      const repaired = a.repaired(a.reconciler.stats.repaired);
+      flood(20_000, (index) => `blackhole 10.5.${128 + (index >> 8)}.${index & 0xff}/32`);
+      await repaired;
+    });
     expect(overflows).toBeGreaterThan(0);
     expect(await a.difference()).toEqual([]);
-    await a.host.ip('route flush table 88');
+    await a.host.ip('route flush root 10.5.128.0/17');
   });
 });

@@ -18,7 +18,7 @@ test('ten thousand routes from nothing, against ip -batch', async () => {
   const subnets = Array.from({ length: 10_000 }, (_, i) => `10.${32 + (i >> 8)}.${i & 0xff}.0/24`);
   const ops = subnets.map(
     (dst): Op => ({
-      kind: 'route-set',
+      kind: 'route-add',
       route: {
         ...{ table: 254, dst: toCidr(dst), type: 'unicast', via: toIp('10.99.1.12'), iface: 'eth0' },
         ...{ onlink: false, src: null, mtu: null, metric: 6473 },

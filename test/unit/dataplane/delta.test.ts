@@ -87,18 +87,18 @@ describe('a device', () => {
     kernel.addVxlan({ ...device, mac: localMac(Buffer.alloc(6)) }, null);
     kernel.addAddress('flannel.1', toIp('10.5.7.0'), 32);
     const found = await compare(kernel);
-    expect(found.conflicts).toMatchObject([{ kind: 'device', holder: { name: 'flannel.1' } }]);
+    expect(found.conflicts).toMatchObject([{ holder: { name: 'flannel.1' } }]);
     expect(found.devices).toEqual([]);
     expect(found.addresses).toEqual({ set: [], extra: [] });
     expect(found.neighbours.set).toEqual([]);
     expect(found.fdb.set).toEqual([]);
-    expect(found.routes).toEqual({ set: [route], extra: [] });
+    expect(found.routes).toEqual({ add: [route], replace: [], extra: [] });
   });
 
   test('of somebody else with our VNI and another name is a conflict', async () => {
     const kernel = new FakeKernel();
     kernel.addVxlan({ ...device, name: 'vxlan9' }, null);
-    expect((await compare(kernel)).conflicts).toMatchObject([{ kind: 'device', holder: { name: 'vxlan9' } }]);
+    expect((await compare(kernel)).conflicts).toMatchObject([{ holder: { name: 'vxlan9' } }]);
     kernel.removeLink('vxlan9');
     kernel.addVxlan({ ...device, name: 'vxlan9', port: 4789 }, null);
     expect((await compare(kernel)).conflicts).toEqual([]);
@@ -124,27 +124,13 @@ describe('a route', () => {
   ])('of ours that differs by %o is replaced, not removed', async (is) => {
     const kernel = new FakeKernel();
     kernel.routes = [{ ...route, protocol: 139, plain: true, ...is }];
-    expect((await compare(kernel)).routes).toEqual({ set: [route, tunnelRoute], extra: [] });
+    expect((await compare(kernel)).routes).toEqual({ add: [tunnelRoute], replace: [route], extra: [] });
   });
 
-  test('of somebody else with another metric stands beside ours, and counts as foreign only where it is used', async () => {
+  test('of somebody else is none of our business, whatever its metric: the kernel says so when ours is added', async () => {
     const kernel = new FakeKernel();
-    kernel.routes = [
-      { ...foreign, metric: 0 },
-      { ...foreign, metric: 9000 },
-    ];
-    const found = await compare(kernel);
-    expect(found.routes.set).toContain(route);
-    expect(found.conflicts).toEqual([]);
-    expect(found.foreignRoutes).toEqual([{ ...foreign, metric: 0 }]);
-  });
-
-  test('of somebody else with our metric is a conflict, for the kernel would replace it', async () => {
-    const kernel = new FakeKernel();
-    kernel.routes = [foreign];
-    const found = await compare(kernel);
-    expect(found.routes).toEqual({ set: [tunnelRoute], extra: [] });
-    expect(found.conflicts).toEqual([{ kind: 'route', route, holder: foreign }]);
+    kernel.routes = [{ ...foreign, metric: 0 }, foreign];
+    expect((await compare(kernel)).routes).toEqual({ add: [route, tunnelRoute], replace: [], extra: [] });
   });
 
   test('of ours beside the right one, with the same destination and metric, is extra', async () => {

@@ -10,7 +10,10 @@ describe.each([4, 6] as const)('the kernel in memory, IPv%i', (family) => {
     const kernel = new FakeKernel();
     return {
       kernel,
-      setDown: async (iface) => kernel.setUp(iface, false),
+      setDown: async (iface) => {
+        kernel.setUp(iface, false);
+        kernel.emit({ kind: 'link', vxlan: false, iface });
+      },
       deleteLink: async (iface) => {
         kernel.removeLink(iface);
       },
@@ -21,6 +24,7 @@ describe.each([4, 6] as const)('the kernel in memory, IPv%i', (family) => {
           ...{ src: null, mtu: null, metric, protocol: 3, plain: true },
         };
         kernel.routes = [...kernel.routes, route];
+        kernel.emit({ kind: 'route', table: 254, protocol: 3, dst: toCidr(dst) });
       },
       deleteRoute: async (dst, metric) => {
         kernel.routes = kernel.routes.filter((route) => route.dst !== dst || route.metric !== metric);

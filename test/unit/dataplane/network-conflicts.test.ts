@@ -20,7 +20,7 @@ function route(dst: string, iface = 'eth0', protocol = 4): ActualRoute {
 async function check(change: (kernel: FakeKernel) => void) {
   const kernel = new FakeKernel();
   change(kernel);
-  return networkConflicts(network, await kernel.read());
+  return networkConflicts(network, await kernel.read(), await kernel.foreignRoutes(network));
 }
 
 function withRoutes(...routes: readonly ActualRoute[]) {

@@ -103,7 +103,7 @@ describe('once it knows', () => {
 
   test('a burst of events is one pass, and what comes during a pass is one more', async () => {
     await settled();
-    for (let i = 0; i < 1000; i++) kernel.emit({ kind: 'link', iface: 'eth0' });
+    for (let i = 0; i < 1000; i++) kernel.emit({ kind: 'link', vxlan: false, iface: 'eth0' });
     await vi.advanceTimersByTimeAsync(5);
     expect(kernel.reads).toBe(1);
     const { read } = kernel;
@@ -130,7 +130,7 @@ describe('once it knows', () => {
 
   test.each<KernelEvent>([
     { kind: 'overflow' },
-    { kind: 'link', iface: null },
+    { kind: 'link', vxlan: false, iface: null },
     { kind: 'address', iface: 'eth0' },
     routeEvent('10.5.0.0/16', 4),
     routeEvent('10.5.12.0/24', 4),
@@ -161,7 +161,7 @@ describe('when the kernel refuses', () => {
     // 0.1 + 0.2 + 0.4 ... up to 30 s.
     expect(kernel.applied.length).toBeGreaterThanOrEqual(8);
     expect(kernel.applied.length).toBeLessThanOrEqual(12);
-    expect(kernel.applied.every((op) => op.kind === 'route-set' && op.route.dst === '10.5.14.0/24')).toBe(
+    expect(kernel.applied.every((op) => op.kind === 'route-add' && op.route.dst === '10.5.14.0/24')).toBe(
       true,
     );
     kernel.addAddress('eth0', toIp('192.0.2.1'), 24);

@@ -72,7 +72,7 @@ describe('what we write, read back', () => {
       ...{ table: 254, dst: toCidr('10.5.2.0/24'), type: 'unicast', via: toIp('10.5.2.0') },
       ...{ iface: 'flannel.1', onlink: true, src: toIp('10.5.1.0'), mtu: 1400, metric: 6473 },
     };
-    expect(decodeRoute(first({ kind: 'route-set', route }))).toEqual({
+    expect(decodeRoute(first({ kind: 'route-add', route }))).toEqual({
       ...{ family: 4, table: 254, protocol: 139, type: 1, flags: 4, dst: '10.5.2.0/24', gateway: '10.5.2.0' },
       ...{ index: 7, src: '10.5.1.0', metric: 6473, mtu: 1400, plain: true },
     });
@@ -116,7 +116,7 @@ describe('what is not as we know it', () => {
       ...{ table: 254, dst: toCidr('10.5.2.0/24'), type: 'unicast', via: toIp('10.5.2.0') },
       ...{ iface: 'flannel.1', onlink: true, src: toIp('10.5.1.0'), mtu: 1400, metric: 6473 },
     };
-    const whole = first({ kind: 'route-set', route });
+    const whole = first({ kind: 'route-add', route });
     // Behind the header and its first attributes, table and destination, the rest may be missing.
     for (let length = 21; length < 28; length++)
       expect(() => decodeRoute(whole.subarray(0, length))).toThrow();
@@ -145,7 +145,8 @@ describe('what is not as we know it', () => {
   ])('a route with %s is not plain', (_, type) => {
     const writer = new MessageWriter();
     writer.begin(24, 0, 1);
-    writer.u8(2, 0, 0, 0, 254, 139, 0, 1);
+    writer.u8x4(2, 0, 0, 0);
+    writer.u8x4(254, 139, 0, 1);
     writer.u32(0);
     writer.attributeU32(type, 1);
     writer.end();

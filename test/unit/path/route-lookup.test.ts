@@ -40,6 +40,7 @@ describe('proofs', () => {
           lookups++;
           return kernel.lookup(ip);
         },
+        concern: () => undefined,
         onEvent: (listener) => kernel.onEvent(listener),
       },
       onChange: () => changes++,
@@ -97,7 +98,7 @@ describe('proofs', () => {
       reason: '10.99.1.12 is behind the router 10.99.1.1',
     });
     expect(changes).toBe(1);
-    kernel.emit({ kind: 'link', iface: 'eth0' });
+    kernel.emit({ kind: 'link', vxlan: false, iface: 'eth0' });
     await vi.advanceTimersByTimeAsync(10);
     expect(changes).toBe(1);
   });
