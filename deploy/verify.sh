@@ -8,7 +8,7 @@ trap 'printf "0 passed, 1 failed\n"' EXIT
 
 . "$(dirname "$0")/prepare.sh"
 need_root
-need_tools systemd-analyze:systemd
+need_tools systemd-analyze:systemd iperf3:iperf3 /usr/lib/cni/bridge:containernetworking-plugins
 need_engine
 need_packages
 build
