@@ -2,7 +2,7 @@
  * Which kernel events concern a desired state. A host's ARP entries, foreign routes and the interfaces of containers
  * change all the time, and none of that may cost a pass; what is doubtful concerns us. Pure.
  */
-import { type Cidr, cidrCovers, cidrLength, cidrsOverlap } from '../net/cidr.ts';
+import { type Cidr, cidrBase, cidrLength, cidrOf, cidrsOverlap } from '../net/cidr.ts';
 import type { DesiredState } from './desired-state.ts';
 import type { KernelEvent } from './kernel.ts';
 import { MAIN_TABLE, ROUTE_PROTOCOL } from './ownership.ts';
@@ -50,8 +50,13 @@ export class Relevance {
 
 /** Those that lie in no other: as a rule the container network alone. */
 function outermost(networks: readonly Cidr[]): readonly Cidr[] {
-  const found: Cidr[] = [];
-  for (const network of [...networks].sort((a, b) => cidrLength(a) - cidrLength(b)))
-    if (!found.some((outer) => cidrCovers(outer, network))) found.push(network);
-  return found;
+  const found = new Set<Cidr>();
+  const lengths: number[] = [];
+  for (const network of [...networks].sort((a, b) => cidrLength(a) - cidrLength(b))) {
+    const length = cidrLength(network);
+    if (lengths.some((wider) => found.has(cidrOf(cidrBase(network), wider)))) continue;
+    found.add(network);
+    if (lengths.at(-1) !== length) lengths.push(length);
+  }
+  return [...found];
 }

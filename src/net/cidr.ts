@@ -6,10 +6,10 @@ import {
   ipBits,
   ipFamily,
   ipFromBigInt,
+  ipOfCidr,
   ipToBigInt,
   maskIp,
   parseIp,
-  toIp,
 } from './ip.ts';
 
 export type Cidr = Brand<string, 'Cidr'>;
@@ -36,7 +36,7 @@ export function cidrOf(ip: Ip, length: number): Cidr {
 }
 
 export function cidrBase(cidr: Cidr): Ip {
-  return toIp(cidr.slice(0, cidr.indexOf('/')));
+  return ipOfCidr(cidr);
 }
 
 export function cidrLength(cidr: Cidr): number {

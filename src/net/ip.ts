@@ -67,6 +67,11 @@ export function ipToBytes(ip: Ip): Uint8Array {
   return bytes;
 }
 
+/** The address in the text of a Cidr, which only cidr.ts writes. */
+export function ipOfCidr(text: string): Ip {
+  return text.slice(0, text.indexOf('/')) as Ip;
+}
+
 /** Of an IPv4 address, between 0 and 2^32. */
 export function ipv4Number(ip: Ip): number {
   return parseIpv4(ip);

@@ -31,6 +31,7 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
   readonly #handle: NetlinkHandle;
   readonly #monitor: NetlinkMonitor;
   readonly #concerns = new Map<string, readonly Span[]>();
+  #routesIn: readonly Span[] | null = null;
   readonly #listeners = new Set<(event: KernelEvent) => void>();
   #indexes: ReadonlyMap<string, number> = new Map();
   #names: ReadonlyMap<number, string> = new Map();
@@ -135,6 +136,7 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
 
   concern(who: string, networks: readonly Cidr[]): void {
     this.#concerns.set(who, networks.map(spanOf));
+    this.#routesIn = fewer([...this.#concerns.values()].flat(), SPANS_MAX);
     this.#setFilter();
   }
 
@@ -170,12 +172,11 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
   }
 
   #filter(): EventFilter {
-    const spans = [...this.#concerns.values()].flat();
     return {
       ownPort: this.#handle.portId,
       protocol: ROUTE_PROTOCOL,
       neighboursOn: this.#tunnels,
-      routesIn: this.#concerns.size === 0 ? null : fewer(spans, SPANS_MAX),
+      routesIn: this.#routesIn,
     };
   }
 
