@@ -14,7 +14,8 @@ import { round, type Summary, summary } from './statistics.ts';
 const ROUNDS = 11;
 const SETTLE_MS = 60_000;
 const IDLE_MS = 30_000;
-const DEBUG = { env: { TSFLANNEL_LOG_LEVEL: 'debug', TSFLANNEL_LOG_FORMAT: 'json' } };
+/** Agents that log each applied command, for `measureJoins`. */
+export const DEBUG = { env: { TSFLANNEL_LOG_LEVEL: 'debug', TSFLANNEL_LOG_FORMAT: 'json' } };
 
 export interface AgentFigures {
   /** From the start of the process to ready. */
@@ -38,7 +39,7 @@ export async function measureAgents(progress: (text: string) => void): Promise<A
   progress('three voters');
   const cluster = await startVoters([a, b, c], [], DEBUG);
   progress('join');
-  const joins = await measureJoins(cluster, new Agent(d));
+  const joins = await measureJoins(cluster, new Agent(d), ROUNDS);
   progress('restart');
   const restartMs = await measureRestarts(cluster.agent('b'));
   progress(`RSS and idle CPU, ${(SETTLE_MS + IDLE_MS) / 1000} s`);
@@ -70,9 +71,10 @@ async function measureRestarts(agent: Agent): Promise<Summary | null> {
   return summary(samples);
 }
 
-type Joins = Pick<AgentFigures, 'joinMs' | 'joinToRoutedMs' | 'leaseToRouteMs'>;
+export type Joins = Pick<AgentFigures, 'joinMs' | 'joinToRoutedMs' | 'leaseToRouteMs'>;
 
-async function measureJoins(cluster: Cluster, joiner: Agent): Promise<Joins> {
+/** A host that is in no cluster joins and leaves, again and again. */
+export async function measureJoins(cluster: Cluster, joiner: Agent, rounds: number): Promise<Joins> {
   const [first] = cluster.agents;
   if (first === undefined) throw new Error('the cluster has hosts');
   const joins: number[] = [];
@@ -81,7 +83,7 @@ async function measureJoins(cluster: Cluster, joiner: Agent): Promise<Joins> {
   const monitors = cluster.agents.map(({ host }) =>
     host.start(['ip', '-tshort', '-oneline', 'monitor', 'route']),
   );
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     const leader = await leaderOf(cluster.agents);
     const started = Date.now();
     joins.push(await timed(() => joiner.join(cluster.token, [first.host.address])));
@@ -91,6 +93,7 @@ async function measureJoins(cluster: Cluster, joiner: Agent): Promise<Joins> {
     if (committed !== undefined) latencies.push(Math.max(...arrivals) - committed);
     await joiner.json(['leave', '--yes']);
   }
+  await Promise.all(monitors.map((monitor) => monitor.stop()));
   return { joinMs: summary(joins), joinToRoutedMs: summary(routed), leaseToRouteMs: summary(latencies) };
 }
 

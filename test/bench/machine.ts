@@ -5,6 +5,7 @@ import { arch, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run, tryRun } from '../lab/command.ts';
 import { Lab } from '../lab/lab.ts';
+import type { Namespace } from '../lab/namespace.ts';
 import { round } from './statistics.ts';
 
 const ROUTES = 10_000;
@@ -75,7 +76,7 @@ function fdatasyncPerSecond(path: string): number {
 
 /** Two namespaces and the veth between them, nothing else in the way. */
 async function vethThroughput(lab: Lab): Promise<number | null> {
-  if ((await tryRun(['sh', '-c', 'command -v iperf3'])).code !== 0) return null;
+  if (!(await hasIperf())) return null;
   const server = await lab.namespace('veth-server');
   const client = await lab.namespace('veth-client');
   await run([
@@ -86,12 +87,25 @@ async function vethThroughput(lab: Lab): Promise<number | null> {
   ]);
   await server.configure(['address add 10.99.3.1/24 dev eth0', 'link set eth0 up']);
   await client.configure(['address add 10.99.3.2/24 dev eth0', 'link set eth0 up']);
-  const listener = server.start(['iperf3', '--server', '--one-off', '--forceflush']);
-  await listener.line(/listening/);
+  await serveIperf(server);
+  return iperf(client, '10.99.3.1', 3);
+}
+
+/** Resolves when it listens; it stays until the namespace is stopped. */
+export async function serveIperf(on: Namespace): Promise<void> {
+  await on.start(['iperf3', '--server', '--forceflush']).line(/listening/);
+}
+
+/** Gbit/s of one TCP stream, as the server received it. */
+export async function iperf(from: Namespace, to: string, seconds: number): Promise<number> {
   const result: { end: { sum_received: { bits_per_second: number } } } = JSON.parse(
-    await client.run(['iperf3', '--client', '10.99.3.1', '--time', '3', '--json']),
+    await from.run(['iperf3', '--client', to, '--time', `${seconds}`, '--json']),
   );
   return round(result.end.sum_received.bits_per_second / 1e9);
+}
+
+export async function hasIperf(): Promise<boolean> {
+  return (await tryRun(['sh', '-c', 'command -v iperf3'])).code === 0;
 }
 
 /** Resident bytes and the CPU time of all threads so far, of one process. */
