@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { dropIn as dockerDropIn } from '../../src/docker/drop-in.ts';
 import { execArguments, parseUnit } from '../support/unit-file.ts';
 
 const deploy = fileURLToPath(new URL('../../deploy/', import.meta.url));
@@ -151,5 +152,30 @@ describe('the docker drop-in', () => {
     expect(values(dropIn, 'ExecStart')[0]).toBe('');
     expect(values(dropIn, 'EnvironmentFile')).toEqual(['-/run/flannel/subnet.env']);
     expect(values(dropIn, 'Requires')).toEqual([]);
+  });
+});
+
+describe('the drop-in that docker-opts makes', () => {
+  const command = '/bin/true -H fd:// $DOCKER_OPTS';
+  const made = dockerDropIn(command, { subnetFile: '/run/flannel/subnet.env', ipv4: true, ipv6: true });
+  const lease = { FLANNEL_SUBNET: '10.5.7.1/24', FLANNEL_MTU: '1450', FLANNEL_IPV6_SUBNET: 'fd00:7::1/64' };
+
+  test('is what systemd understands', () => {
+    const directory = mkdtempSync(join(scratch, 'made-'));
+    writeFileSync(join(directory, 'docker.service'), `[Service]\nType=notify\nExecStart=${command}\n`);
+    mkdirSync(join(directory, 'docker.service.d'));
+    writeFileSync(join(directory, 'docker.service.d', 'tsflannel.conf'), made);
+    expect(verify(join(directory, 'docker.service'))).toBe('0');
+  });
+
+  test.each([
+    ['a whole lease', lease, 0],
+    ['no subnet', { ...lease, FLANNEL_SUBNET: '' }, 2],
+    ['no MTU', { ...lease, FLANNEL_MTU: '' }, 2],
+    ['no IPv6 subnet', { ...lease, FLANNEL_IPV6_SUBNET: '' }, 2],
+  ])('checks subnet.env before dockerd starts: %s', (_, env, code) => {
+    const [file = '', ...args] = execArguments(values(parseUnit(made), 'ExecStartPre').at(-1) ?? '');
+    const { status, stderr } = spawnSync(file, args, { env, encoding: 'utf8' });
+    expect([status, stderr.includes('is not in subnet.env')]).toEqual([code, code !== 0]);
   });
 });
