@@ -14,15 +14,10 @@ export interface DropInOptions {
   readonly ipv6: boolean;
 }
 
-/** The last ExecStart of a unit's texts, as it is written there; undefined where there is none. */
+/** The last ExecStart of a unit's texts, as it is written there; undefined where there is none, or it was taken back. */
 export function execStart(texts: UnitTexts): string | undefined {
-  let commands: string[] = [];
-  for (const line of texts.flatMap(serviceLines)) {
-    const [, command] = /^ExecStart\s*=\s*(.*)$/s.exec(line) ?? [];
-    if (command === '') commands = [];
-    else if (command !== undefined) commands.push(command);
-  }
-  return commands.at(-1);
+  const commands = texts.flatMap(serviceLines).map((line) => /^ExecStart\s*=\s*(.*)$/.exec(line)?.[1]);
+  return commands.findLast((command) => command !== undefined) || undefined;
 }
 
 export function dropIn(command: string, { subnetFile, ipv4, ipv6 }: DropInOptions): string {

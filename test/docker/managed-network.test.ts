@@ -41,7 +41,7 @@ describe('real engines and a network for docker compose', () => {
     const engineOf = ({ netns, directory }: Host, flags: readonly string[] = []): Promise<Engine> =>
       startEngine(netns, directory, flags);
     engineA = await engineOf(hosts.a);
-    const { agent } = await startCluster([hosts.a, hosts.b, hosts.d]);
+    const { agent } = await startCluster([hosts.a, hosts.b, hosts.d], ['--ip-masq']);
     [a, b, d] = [agent('a'), agent('b'), agent('d')];
     const options = (await d.cli(['docker-opts'])).stdout.trim().split(' ');
     [engineB, engineD] = await Promise.all([engineOf(hosts.b), engineOf(hosts.d, options)]);
@@ -125,7 +125,11 @@ describe('real engines and a network for docker compose', () => {
     for (const to of [webA, webB]) expect(await isBlocked(outsider, to)).toBe(true);
   });
 
-  test('the world outside sees the host', async () => {
+  test('the world outside sees the host, by our rule with --ip-masq and by Docker’s without', async () => {
+    const option = '{{index .Options "com.docker.network.bridge.enable_ip_masquerade"}}';
+    const masquerades = async ({ docker }: Engine): Promise<string> =>
+      (await docker(['network', 'inspect', '--format', option, 'tsflannel'])).trim();
+    expect([await masquerades(engineA), await masquerades(engineB)]).toEqual(['false', 'true']);
     await listenTcp(outsider, PORT);
     for (const [agent, box] of [
       [a, webA],

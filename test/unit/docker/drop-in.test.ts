@@ -32,6 +32,7 @@ describe('the ExecStart in force', () => {
       '/usr/bin/dockerd -H fd://',
     );
     expect(await command({})).toBe(undefined);
+    expect(await command({ [VENDOR]: service('ExecStart=dockerd\nExecStart=') })).toBe(undefined);
   });
 
   test('is joined over its lines, and comments are none', async () => {

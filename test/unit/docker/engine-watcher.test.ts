@@ -1,4 +1,5 @@
 import { rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { EngineWatcher } from '../../../src/docker/engine-watcher.ts';
 import type { Log } from '../../../src/observe/log.ts';
@@ -63,6 +64,8 @@ test('nothing is asked while nothing happens, and a burst of events is one readi
   const watched = watch(await FakeEngine.start());
   const { engine, watcher } = watched;
   await eventually('facts', () => watcher.facts ?? undefined);
+  // Longer than it waits between two readings.
+  await delay(1_300);
   expect(reads(watched, '/networks')).toBe(1);
   for (let i = 0; i < 100; i++) engine.emit({ Type: 'network', Action: 'connect', Actor: { ID: `${i}` } });
   await eventually('a reading', () => (reads(watched, '/networks') > 1 ? true : undefined));
