@@ -6,21 +6,23 @@ import type { HostGwBackend, VxlanBackend } from '../config/network-config.ts';
 import type { DesiredState, Route, VxlanDevice } from '../dataplane/desired-state.ts';
 import { MAIN_TABLE, ROUTE_METRIC } from '../dataplane/ownership.ts';
 import { cidrBase, cidrFamily } from '../net/cidr.ts';
-import type { Ip } from '../net/ip.ts';
-import { linkLocalOf, localMac, type Mac } from '../net/mac.ts';
+import type { Family, Ip } from '../net/ip.ts';
+import { linkLocalOf, localMac, MAC_BYTES, type Mac } from '../net/mac.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { LeaseSide, NodeId } from '../subnet/lease.ts';
 
 /** Outer IPv4 20, UDP 8, vxlan 8, inner Ethernet 14. */
 export const VXLAN_OVERHEAD_BYTES = 50;
 
-export function vxlanDeviceName(vni: number): string {
-  return `flannel.${vni}`;
+/** flannel's: one device a family. */
+export function vxlanDeviceName(vni: number, family: Family = 4): string {
+  return family === 4 ? `flannel.${vni}` : `flannel-v6.${vni}`;
 }
 
 /** The same for a node for life, so that a device made again, or a host reinstalled from its identity, keeps it. */
-export function vtepMac(nodeId: NodeId): Mac {
-  return localMac(Buffer.from(nodeId, 'hex'));
+export function vtepMac(nodeId: NodeId, family: Family = 4): Mac {
+  const bytes = Buffer.from(nodeId, 'hex');
+  return localMac(family === 4 ? bytes : bytes.subarray(MAC_BYTES));
 }
 
 /** What the outer packets may be long. */

@@ -7,10 +7,10 @@ import type { Cidr } from '../net/cidr.ts';
 import { WAIT_TARGETS, type WaitTarget } from '../observe/health.ts';
 import {
   addressesOption,
-  cidrOption,
   durationOption,
   integerOption,
   type OptionSpec,
+  subnetsOption,
   switchOption,
   textOption,
   wordOption,
@@ -60,7 +60,7 @@ export const INIT_FLAGS: readonly OptionSpec<unknown>[] = [
 
 export const VOTER: OptionSpec<boolean> = switchOption('voter', 'join as a voter, where the token allows it');
 export const LEARNER: OptionSpec<boolean> = switchOption('learner', 'join as a learner');
-export const SUBNET: OptionSpec<Cidr> = cidrOption('subnet', 'the lease to ask for');
+export const SUBNET: OptionSpec<readonly Cidr[]> = subnetsOption('subnet', 'the lease to ask for');
 export const JOIN_FLAGS: readonly OptionSpec<unknown>[] = [VOTER, LEARNER, SUBNET];
 
 export const CONTACT: OptionSpec<Address> = {

@@ -37,8 +37,8 @@ export interface JoinOptions extends StartOptions {
   readonly contacts: readonly Address[];
   /** Null leaves it to the token. */
   readonly role: MemberRole | null;
-  /** The lease to ask for. */
-  readonly subnet: Cidr | null;
+  /** The lease to ask for: at most one subnet of each family. */
+  readonly subnets: readonly Cidr[];
 }
 
 export interface AgentStart extends StartOptions {
@@ -52,7 +52,7 @@ export interface Ready {
   readonly lease: OwnLeaseFacts;
   readonly network: NetworkConfig;
   /** What this host had before, from its disk or from subnet.env. */
-  readonly previousSubnet: Cidr | null;
+  readonly previousSubnets: readonly Cidr[];
   readonly subnetFile: string;
 }
 

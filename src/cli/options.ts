@@ -6,7 +6,7 @@
 
 import type { Address } from '../config/address.ts';
 import { parseAddressList, parseDuration, parseInteger } from '../config/address.ts';
-import { type Cidr, parseCidr } from '../net/cidr.ts';
+import { type Cidr, cidrFamily, parseCidr } from '../net/cidr.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../observe/log-level.ts';
 
 export interface OptionHelp {
@@ -68,8 +68,18 @@ export function integerOption(
   return { name, hint: 'N', help, expected: `a number from ${min} to ${max}`, parse };
 }
 
-export function cidrOption(name: string, help: string): OptionSpec<Cidr> {
-  return { name, hint: 'CIDR', help, expected: 'a network such as 10.5.42.0/24', parse: parseCidr };
+/** At most one of each family. */
+export function subnetsOption(name: string, help: string): OptionSpec<readonly Cidr[]> {
+  const expected =
+    'a network such as 10.5.42.0/24, or one of each family as in 10.5.42.0/24,fd00:5:0:42::/64';
+  return { name, hint: 'CIDR[,CIDR]', help, expected, parse: parseSubnets };
+}
+
+function parseSubnets(text: string): readonly Cidr[] | undefined {
+  const subnets = text.split(',').map((item) => parseCidr(item.trim()));
+  const families = new Set(subnets.map((subnet) => subnet && cidrFamily(subnet)));
+  const found = subnets.filter((subnet) => subnet !== undefined);
+  return found.length === subnets.length && families.size === subnets.length ? found : undefined;
 }
 
 export function addressesOption(name: string, help: string): OptionSpec<readonly Address[]> {

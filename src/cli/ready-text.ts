@@ -1,5 +1,6 @@
 /** What a start has to say when the agent is ready: the facts at a glance, and the line for the next host. Pure. */
-import type { BackendConfig, NetworkConfig } from '../config/network-config.ts';
+import { type BackendConfig, type NetworkConfig, subnetRange } from '../config/network-config.ts';
+import { FAMILIES } from '../net/ip.ts';
 import type { InitReady, Ready } from './launcher.ts';
 import type { Report } from './output.ts';
 import { both, orDash, pairs, shortId } from './table.ts';
@@ -17,7 +18,7 @@ export function joinReport(ready: Ready): Report {
   return { document: { node, lease }, text: facts(ready) };
 }
 
-function facts({ clusterId, node, lease, network, previousSubnet, subnetFile }: Ready): string {
+function facts({ clusterId, node, lease, network, previousSubnets, subnetFile }: Ready): string {
   return pairs([
     ['cluster', clusterId],
     ['node', `${node.name} (${shortId(node.id)})`],
@@ -26,15 +27,19 @@ function facts({ clusterId, node, lease, network, previousSubnet, subnetFile }: 
     ['backend', backendText(network.Backend)],
     [
       'lease',
-      `${both(lease.subnet, lease.ipv6Subnet)}, mtu ${lease.mtu}, previous subnet ${previousSubnet ?? 'none'}`,
+      `${both(lease.subnet, lease.ipv6Subnet)}, mtu ${lease.mtu}, previous subnet ${previousSubnets.join(', ') || 'none'}`,
     ],
     ['expires', `${orDash(lease.expiresAt)}, renewed before`],
     ['written', subnetFile],
   ]);
 }
 
-function networkText({ Network, SubnetLen, SubnetMin, SubnetMax }: NetworkConfig): string {
-  return `${Network ?? '-'}, subnets /${SubnetLen ?? '-'} from ${SubnetMin ?? '-'} to ${SubnetMax ?? '-'}`;
+function networkText(config: NetworkConfig): string {
+  return FAMILIES.flatMap((family) => {
+    const range = subnetRange(config, family);
+    if (range === null) return [];
+    return `${range.network}, subnets /${range.length} from ${range.min} to ${range.max}`;
+  }).join('; ');
 }
 
 function backendText(backend: BackendConfig): string {

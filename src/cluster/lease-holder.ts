@@ -87,15 +87,16 @@ export class LeaseHolder implements Disposable {
 
   #due(): Proposal | null {
     const { replica, nodeId, renewMarginMs } = this.#options;
-    const self = this.#options.describe();
     const member = replica.state?.members.get(nodeId);
-    if (replica.state === null || member === undefined || self === null) return null;
-    const { profile, attributes } = self;
+    if (replica.state === null || member === undefined) return null;
     const lease = ownLease(replica.state, nodeId);
     // Renewal first: nothing that is refused may cost the lease.
     if (lease !== undefined && isRenewalDue(lease, replica.clusterTime, renewMarginMs)) {
       return { kind: 'renew', nodeId, subnet: leaseKey(lease) };
     }
+    const self = this.#options.describe();
+    if (self === null) return null;
+    const { profile, attributes } = self;
     if (!sameProfile(member, profile)) return { kind: 'member-update', nodeId, ...profile };
     if (lease === undefined) {
       const previous = this.#options.previous();

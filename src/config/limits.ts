@@ -13,6 +13,8 @@ export const REPEATED_OPTIONS_MAX = 32;
  *  `flannel.<VNI>`, would not fit the kernel's 15 characters. */
 export const VNI_MIN = 1;
 export const VNI_MAX = 9_999_999;
+/** The same for `flannel-v6.<VNI>`, which a network with IPv6 has. */
+export const VNI_IPV6_MAX = 9_999;
 export const PORT_MAX = 65_535;
 /** Every IPv4 host accepts 576 bytes (RFC 791); the kernel's devices end at 65535. */
 export const MTU_MIN = 576;

@@ -5,11 +5,11 @@
  */
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 import type { Cidr } from '../net/cidr.ts';
-import type { Family, Ip } from '../net/ip.ts';
+import { FAMILIES, type Family, type Ip } from '../net/ip.ts';
 import { parseInteger } from './address.ts';
 import { type BackendConfig, backendType, parseBackend } from './backend-config.ts';
 import { GoFields, GoJsonError } from './go-json.ts';
-import { CONFIG_BYTES_MAX } from './limits.ts';
+import { CONFIG_BYTES_MAX, VNI_IPV6_MAX } from './limits.ts';
 import { checkRange, readRange, type SubnetRange } from './subnet-range.ts';
 
 export type { AllocBackend, BackendConfig, HostGwBackend, VxlanBackend } from './backend-config.ts';
@@ -88,6 +88,11 @@ export function supported(config: NetworkConfig): Refusal | null {
   );
 }
 
+/** What the network has, IPv4 first. */
+export function networkFamilies(config: NetworkConfig): readonly Family[] {
+  return FAMILIES.filter((family) => subnetRange(config, family) !== null);
+}
+
 /** Where the subnets of a family come from; null in a network without it. */
 export function subnetRange(config: NetworkConfig, family: Family): SubnetRange | null {
   const [network, length, min, max] =
@@ -114,6 +119,9 @@ function networkConfig(fields: GoFields, backendOverride?: string): NetworkConfi
   const ipv4 = enableIpv4 ? checkRange(raw4, 4) : null;
   const ipv6 = enableIpv6 ? checkRange(raw6, 6) : null;
   if (ipv4 === null && ipv6 === null) throw new GoJsonError('none defined stack');
+  const config = parseBackend(type, backend);
+  if (ipv6 !== null && 'VNI' in config && config.VNI > VNI_IPV6_MAX)
+    throw new GoJsonError(`VNI must be at most ${VNI_IPV6_MAX} with EnableIPv6, not ${config.VNI}`);
   return {
     EnableIPv4: enableIpv4,
     EnableIPv6: enableIpv6,
@@ -130,7 +138,7 @@ function networkConfig(fields: GoFields, backendOverride?: string): NetworkConfi
       IPv6SubnetMin: ipv6.min,
       IPv6SubnetMax: ipv6.max,
     }),
-    Backend: parseBackend(type, backend),
+    Backend: config,
   };
 }
 

@@ -22,7 +22,6 @@ import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import { ipFamily } from '../net/ip.ts';
 import { isReached, type WaitTarget } from '../observe/health.ts';
 import { buildStatus, type Status } from '../observe/status.ts';
-import { controlAddress } from '../path/interface-selection.ts';
 import { subnetsOf } from '../subnet/lease.ts';
 import type { Member as MemberRecord } from '../subnet/member.ts';
 import { type ClusterState, encodeState, memberByReplica, ownLease } from '../subnet/state.ts';
@@ -153,9 +152,9 @@ async function createToken(
   return { ...tokenEntry(replica, token), token: text, joinCommand: joinCommand(sources, text) };
 }
 
-export function joinCommand({ watcher, agent }: FactSources, token: string): string {
-  const ip = watcher.selection === null ? null : controlAddress(watcher.selection);
-  return ip === null ? `tsflannel join ${token} ADDRESS` : joinLine(token, ip, agent.port);
+export function joinCommand({ replica, nodeId, agent }: FactSources, token: string): string {
+  const ip = replica?.state?.members.get(nodeId)?.address;
+  return ip === undefined ? `tsflannel join ${token} ADDRESS` : joinLine(token, ip, agent.port);
 }
 
 function memberEntries(replica: Replica, state: ClusterState): readonly Member[] {

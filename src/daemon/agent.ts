@@ -3,6 +3,7 @@
  * so that it is right before anybody was asked anything; the replica feeds it when it knows more. Whoever starts an
  * agent has the directory lock and hands over what it has opened; from then on the agent closes it.
  */
+
 import { CaKeyKeeper } from '../cluster/ca-key-keeper.ts';
 import type { Membership } from '../cluster/cluster-file.ts';
 import { EpochWatch } from '../cluster/epoch-watch.ts';
@@ -11,6 +12,7 @@ import { LeaseHolder } from '../cluster/lease-holder.ts';
 import type { Replica } from '../cluster/replica.ts';
 import { VotersKeeper } from '../cluster/voters-keeper.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
+import { type NetworkConfig, networkFamilies } from '../config/network-config.ts';
 import { serveControl } from '../control/server.ts';
 import { engineSocket } from '../docker/engine-client.ts';
 import { EngineWatcher } from '../docker/engine-watcher.ts';
@@ -21,7 +23,7 @@ import type { NetlinkKernel } from '../netlink/kernel.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import { serveHealth } from '../observe/health-server.ts';
 import type { Log } from '../observe/log.ts';
-import type { NodeId } from '../subnet/lease.ts';
+import type { LeaseSnapshot, NodeId } from '../subnet/lease.ts';
 import { view } from '../subnet/lease-view.ts';
 import { agentApi } from './agent-api.ts';
 import { CacheWriter } from './cache-writer.ts';
@@ -197,7 +199,7 @@ export class Agent {
     const cache = new CacheWriter(dataFiles(dataDir).leaseCache, membership, nodeId, log);
     this.#stack.push(() => cache.close());
     const cached = await cache.read();
-    if (cached !== null) this.#dataPlane.setSnapshot(cached);
+    if (cached !== null) this.#take(cached);
     const followHost = (): void => {
       this.#dataPlane.setHost(watcher.selection?.host ?? null);
       this.#holder?.wake();
@@ -205,6 +207,11 @@ export class Agent {
     watcher.onChange(followHost);
     followHost();
     return cache;
+  }
+
+  #take(snapshot: LeaseSnapshot<NetworkConfig>): void {
+    this.#parts.watcher.setFamilies(networkFamilies(snapshot.config));
+    this.#dataPlane.setSnapshot(snapshot);
   }
 
   #followLog(replica: Replica, cache: CacheWriter): void {
@@ -216,7 +223,7 @@ export class Agent {
       if (state.index === this.#dataPlane.snapshot?.index) return;
       const snapshot = view(state, nodeId);
       cache.write(snapshot);
-      this.#dataPlane.setSnapshot(snapshot);
+      this.#take(snapshot);
     };
     replica.onChange(followLog);
     followLog();
@@ -227,7 +234,7 @@ export class Agent {
     const holder = new LeaseHolder({
       replica,
       nodeId,
-      describe: () => describeSelf(options, nodeId, watcher.selection, replica.state?.config ?? null),
+      describe: () => describeSelf(options, nodeId, watcher.selection, replica.state),
       previous: () => (replica.state === null ? [] : previous.of(replica.state.config)),
       renewMarginMs: options.subnetLeaseRenewMarginMs,
       log,

@@ -6,6 +6,7 @@ import { containerMtu } from '../backend/backend.ts';
 import type { Membership } from '../cluster/cluster-file.ts';
 import type { Replica } from '../cluster/replica.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
+import type { Family } from '../net/ip.ts';
 import type {
   AgentFacts,
   NodeFacts,
@@ -133,7 +134,18 @@ function peerFact(dataPlane: DataPlane, replica: Replica | null, lease: Lease): 
   };
 }
 
-function interfaceProblems({ refusal }: HostWatcher): readonly Problem[] {
+function interfaceProblems({ refusal, missing, selection }: HostWatcher): readonly Problem[] {
+  if (selection !== null)
+    return missing.map((family) => ({ severity: 'error', ...addressGone(selection.host.iface, family) }));
   if (refusal === null) return [];
   return [{ code: refusal.code, severity: 'error', text: refusal.text, fix: refusal.fix }];
+}
+
+/** What is ours is put back; this is the host's own, and waited for. */
+function addressGone(iface: string, family: Family): Omit<Problem, 'severity'> {
+  return {
+    code: 'no-address',
+    text: `Interface ${iface} has no IPv${family} address now, so other hosts do not reach this one over IPv${family}.`,
+    fix: `Give it its address again ("ip addr add"): a link that was down has lost its IPv6 addresses. The agent goes on by itself.`,
+  };
 }

@@ -5,12 +5,14 @@
  */
 import type { AgentOptions } from '../config/agent-options.ts';
 import type { Kernel } from '../dataplane/kernel.ts';
-import { type Refusal, TsflannelError } from '../errors.ts';
-import type { Ip } from '../net/ip.ts';
+import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import type { Family, Ip } from '../net/ip.ts';
 import type { Log } from '../observe/log.ts';
 import { readInterfaceFacts } from '../path/interface-facts.ts';
 import {
+  type InterfaceFacts,
   type InterfaceWish,
+  missingFamilies,
   type Selection,
   type SelectionResult,
   selectInterface,
@@ -23,6 +25,8 @@ export interface WatchOptions {
   readonly joins: Ip | null;
   /** The hosts that `init` names. */
   readonly peers: readonly Ip[];
+  /** Of the network, where it is known. */
+  readonly families: readonly Family[];
   readonly log: Log;
 }
 
@@ -33,16 +37,20 @@ export class HostWatcher implements Disposable {
   readonly #options: WatchOptions;
   readonly #stopListening: () => void;
   readonly #listeners = new Set<() => void>();
+  #families: readonly Family[];
+  #facts: InterfaceFacts;
   #result: SelectionResult;
   #timer: NodeJS.Timeout | null = null;
 
   static async start(options: WatchOptions): Promise<HostWatcher> {
-    return new HostWatcher(options, await choose(options));
+    return new HostWatcher(options, await readFacts(options));
   }
 
-  private constructor(options: WatchOptions, result: SelectionResult) {
+  private constructor(options: WatchOptions, facts: InterfaceFacts) {
     this.#options = options;
-    this.#result = result;
+    this.#families = options.families;
+    this.#facts = facts;
+    this.#result = this.#choose();
     this.#stopListening = options.kernel.onEvent((event) => {
       if (event.kind === 'link' || event.kind === 'address' || event.kind === 'overflow') this.#later();
     });
@@ -63,6 +71,25 @@ export class HostWatcher implements Disposable {
     return this.#result.selection;
   }
 
+  /** The same, and where an address of a family is missing. */
+  requireAll(): void {
+    const { host } = this.require();
+    const [family] = this.missing;
+    if (family !== undefined) throw new TsflannelError(addressMissing(host.iface, family));
+  }
+
+  /** Those that the interface has no address of now: at boot, and after its link was down, they may come later. */
+  get missing(): readonly Family[] {
+    return this.#result.ok ? missingFamilies(this.#result.selection, this.#families) : [];
+  }
+
+  /** The network is known now, and what it has. */
+  setFamilies(families: readonly Family[]): void {
+    if (families.join() === this.#families.join()) return;
+    this.#families = families;
+    this.#chooseAgain();
+  }
+
   onChange(listener: () => void): void {
     this.#listeners.add(listener);
   }
@@ -80,8 +107,17 @@ export class HostWatcher implements Disposable {
   }
 
   async #look(): Promise<void> {
+    this.#facts = await readFacts(this.#options);
+    this.#chooseAgain();
+  }
+
+  #choose(): SelectionResult {
+    return selectInterface({ ...wishOf(this.#options), families: this.#families }, this.#facts);
+  }
+
+  #chooseAgain(): void {
     const before = JSON.stringify(this.#result);
-    this.#result = await choose(this.#options);
+    this.#result = this.#choose();
     if (JSON.stringify(this.#result) === before) return;
     const { log } = this.#options;
     if (this.#result.ok) {
@@ -97,8 +133,17 @@ export class HostWatcher implements Disposable {
   }
 }
 
-async function choose({ kernel, agent, joins, peers }: WatchOptions): Promise<SelectionResult> {
-  const wish: InterfaceWish = {
+export function addressMissing(iface: string, family: Family): Refusal {
+  return refuse(
+    'no-address',
+    EXIT.usage,
+    `Interface ${iface} has no IPv${family} address to use, and the network has IPv${family}.`,
+    'Give it one, or name another interface with --iface.',
+  );
+}
+
+function wishOf({ agent, joins, peers, families }: WatchOptions): InterfaceWish {
+  return {
     iface: agent.iface,
     ifaceRegex: agent.ifaceRegex,
     canReach: agent.ifaceCanReach,
@@ -106,6 +151,10 @@ async function choose({ kernel, agent, joins, peers }: WatchOptions): Promise<Se
     publicIpv6: agent.publicIpv6,
     joins,
     peers,
+    families,
   };
-  return selectInterface(wish, await readInterfaceFacts(kernel, wish));
+}
+
+async function readFacts(options: WatchOptions): Promise<InterfaceFacts> {
+  return await readInterfaceFacts(options.kernel, wishOf(options));
 }

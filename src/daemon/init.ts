@@ -28,10 +28,12 @@ import {
 } from '../cluster/identity.ts';
 import type { Replica } from '../cluster/replica.ts';
 import { certificateDigest, formatToken, newTokenSecret } from '../cluster/token.ts';
-import { supported } from '../config/network-config.ts';
+import type { Address } from '../config/address.ts';
+import { type NetworkConfig, networkFamilies, supported } from '../config/network-config.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
-import { controlAddress } from '../path/interface-selection.ts';
+import { type Ip, ipFamily } from '../net/ip.ts';
+import { controlAddress, type Selection } from '../path/interface-selection.ts';
 import { hashSecret } from '../subnet/token.ts';
 import type { Agent } from './agent.ts';
 import { joinCommand } from './agent-api.ts';
@@ -51,7 +53,11 @@ const FOUNDING_MS = 30_000;
 export async function initCluster(options: InitOptions): Promise<Running<InitReady>> {
   const refusal = supported(options.network);
   if (refusal !== null) throw new TsflannelError(refusal);
-  const workplace = await openWorkplace(options, { joins: null, peers: options.peers.map(({ ip }) => ip) });
+  const workplace = await openWorkplace(options, {
+    joins: null,
+    peers: options.peers.map(({ ip }) => ip),
+    families: networkFamilies(options.network),
+  });
   try {
     const file = await loadClusterFile(options.dataDir);
     const identity = await loadIdentity(options.dataDir);
@@ -96,7 +102,7 @@ async function found(
   stored: Identity | null,
 ): Promise<Running<InitReady>> {
   const { dataDir } = options;
-  workplace.watcher.require();
+  workplace.watcher.requireAll();
   await workplace.firewall.check();
   const identity = stored ?? createIdentity();
   await workplace.checkConflicts(options.network, identity.nodeId);
@@ -167,8 +173,9 @@ async function bootstrap(
   replica: Replica,
   token: { readonly id: string; readonly secret: string },
 ): Promise<void> {
-  const address = controlAddress(workplace.watcher.require());
-  const others = peers.filter(({ ip }) => ip !== address);
+  const selection = workplace.watcher.require();
+  const address = foundingAddress(selection, network, peers);
+  const others = peers.filter(({ ip }) => ip !== selection.publicIp && ip !== selection.publicIpv6);
   const endpoints = others.map(({ ip, port }) => ({ host: ip, port: port ?? DEFAULT_PORT }));
   for (const round of ['initialising', 'founding'] as const) {
     if (round === 'founding') replica.decideFounding();
@@ -207,10 +214,20 @@ async function bootstrap(
     workplace,
     identity,
     replica,
-    { id: randomUUID(), wanted: null },
+    { id: randomUUID(), wanted: [] },
     signal,
   );
   if (leaseRefusal !== null) throw new TsflannelError(leaseRefusal);
+}
+
+/** What the others reach this host by: what `--peers` calls it, else of the family of the others, else the network's. */
+function foundingAddress(selection: Selection, network: NetworkConfig, peers: readonly Address[]): Ip {
+  const { publicIp, publicIpv6 } = selection;
+  const named = peers.find(({ ip }) => ip === publicIp || ip === publicIpv6);
+  if (named !== undefined) return named.ip;
+  const [first] = peers;
+  const family = first === undefined ? networkFamilies(network)[0] : ipFamily(first.ip);
+  return controlAddress(selection, family ?? 4);
 }
 
 /** From here on `init` has done its work, and another one is refused. */

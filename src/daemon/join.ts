@@ -31,6 +31,7 @@ import { certificateDigest, type JoinToken, parseToken } from '../cluster/token.
 import { writeFileAtomic } from '../config/atomic-file.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import { FAMILIES } from '../net/ip.ts';
 import { ownAddress } from '../path/interface-selection.ts';
 import { raftFiles } from './directories.ts';
 import { requestLease } from './lease-request.ts';
@@ -48,7 +49,11 @@ import { openWorkplace, type Workplace } from './workplace.ts';
 export async function joinExisting(options: JoinOptions): Promise<Running<Ready>> {
   const token = parseToken(options.token);
   if (token === undefined) throw new TsflannelError(notAToken());
-  const workplace = await openWorkplace(options, { joins: options.contacts[0]?.ip ?? null, peers: [] });
+  const workplace = await openWorkplace(options, {
+    joins: options.contacts[0]?.ip ?? null,
+    peers: [],
+    families: FAMILIES,
+  });
   try {
     const file = await loadClusterFile(options.dataDir);
     const stored = await loadIdentity(options.dataDir);
@@ -210,7 +215,7 @@ async function settle(
   signal: AbortSignal,
 ): Promise<void> {
   // A request of its own, under a name that a repetition of this join finds again.
-  const request = { id: `lease-${requestId}`, wanted: options.subnet };
+  const request = { id: `lease-${requestId}`, wanted: options.subnets };
   const refusal = await requestLease(workplace, identity, replica, request, signal);
   if (refusal !== null) throw new TsflannelError(refusal);
 }

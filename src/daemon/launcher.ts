@@ -1,4 +1,5 @@
 /** The daemon's face towards the command line: how agents are started, and how a host is cleaned after them. */
+
 import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import type {
@@ -17,6 +18,7 @@ import { isOurDevice, isOurRoute } from '../dataplane/ownership.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import { HostFirewall } from '../firewall/host-firewall.ts';
+import { FAMILIES } from '../net/ip.ts';
 import { NetlinkKernel } from '../netlink/kernel.ts';
 import type { NodeId } from '../subnet/lease.ts';
 import { readSubnetFile } from '../subnet/subnet-file.ts';
@@ -30,7 +32,7 @@ import { openWorkplace } from './workplace.ts';
 export const launcher: Launcher = { init: initCluster, join: joinExisting, agent: startAgent };
 
 async function startAgent(options: AgentStart): Promise<Running<Ready>> {
-  const workplace = await openWorkplace(options, { joins: null, peers: [] });
+  const workplace = await openWorkplace(options, { joins: null, peers: [], families: FAMILIES });
   try {
     const identity = await loadIdentity(options.dataDir);
     const file = await loadClusterFile(options.dataDir);

@@ -5,9 +5,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Identity } from '../cluster/identity.ts';
 import type { Replica } from '../cluster/replica.ts';
+import { networkFamilies } from '../config/network-config.ts';
 import type { Refusal } from '../errors.ts';
 import { TsflannelError } from '../errors.ts';
-import type { Cidr } from '../net/cidr.ts';
+import { type Cidr, cidrFamily } from '../net/cidr.ts';
 import type { ClusterState } from '../subnet/state.ts';
 import { describeSelf } from './self-description.ts';
 import type { Workplace } from './workplace.ts';
@@ -19,21 +20,25 @@ export async function requestLease(
   workplace: Workplace,
   identity: Identity,
   replica: Replica,
-  request: { readonly id: string; readonly wanted: Cidr | null },
+  request: { readonly id: string; readonly wanted: readonly Cidr[] },
   signal: AbortSignal,
 ): Promise<Refusal | null> {
   const state = await stateWithSelf(identity, replica, signal);
-  workplace.watcher.require();
+  const { watcher } = workplace;
+  watcher.setFamilies(networkFamilies(state.config));
+  watcher.requireAll();
   await workplace.checkConflicts(state.config, identity.nodeId);
-  const self = describeSelf(workplace.options, identity.nodeId, workplace.watcher.selection, state.config);
+  const self = describeSelf(workplace.options, identity.nodeId, watcher.selection, state);
   if (self === null) throw new TypeError('the interface went away');
+  const [wantedIpv6] = request.wanted.filter((subnet) => cidrFamily(subnet) === 6);
   const { result } = await replica.propose(
     {
       kind: 'acquire',
       requestId: request.id,
       nodeId: identity.nodeId,
       attributes: self.attributes,
-      wanted: request.wanted,
+      wanted: request.wanted.find((subnet) => cidrFamily(subnet) === 4) ?? null,
+      ...(wantedIpv6 && { wantedIpv6 }),
       previous: workplace.previous.of(state.config),
     },
     signal,

@@ -2,6 +2,7 @@
  * From a membership on disk to a running agent: opens the replica, or has it come back where its database cannot be
  * believed, and hands everything to the agent.
  */
+
 import { rm } from 'node:fs/promises';
 import { LevelStorage } from '../../raft/storage/level.ts';
 import { StorageDamagedError } from '../../raft/storage/storage.ts';
@@ -11,6 +12,8 @@ import { removeOtherEpochs } from '../cluster/epoch.ts';
 import type { Identity } from '../cluster/identity.ts';
 import type { Replica } from '../cluster/replica.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
+import { type Cidr, cidrFamily } from '../net/cidr.ts';
+import { FAMILIES } from '../net/ip.ts';
 import { Agent } from './agent.ts';
 import { Comeback } from './comeback.ts';
 import { dataFiles, raftFiles } from './directories.ts';
@@ -99,9 +102,13 @@ export function readyFacts(agent: Agent, workplace: Workplace): Ready {
     node: nodeFacts(sources),
     lease,
     network,
-    previousSubnet: workplace.previous.of(network)[0] ?? null,
+    previousSubnets: firstOfEach(workplace.previous.of(network)),
     subnetFile: workplace.options.subnetFile,
   };
+}
+
+function firstOfEach(subnets: readonly Cidr[]): readonly Cidr[] {
+  return FAMILIES.flatMap((family) => subnets.find((subnet) => cidrFamily(subnet) === family) ?? []);
 }
 
 export function running<R extends Ready>(agent: Agent, whenReady: () => Promise<R>): Running<R> {

@@ -2,11 +2,13 @@
  * What this host had before, best first: its own cache, subnet.env of the same network (flannel's or ours), and the
  * subnet that Docker's bridge stands on. Hints for a new lease only; read once, before anything is written.
  */
+import { PREVIOUS_SUBNETS_MAX } from '../config/limits.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { type Cidr, cidrCovers, cidrOf } from '../net/cidr.ts';
 import type { LinkAddress } from '../net/link.ts';
+import { subnetsOf } from '../subnet/lease.ts';
 import { readLeaseCache } from '../subnet/lease-cache.ts';
-import { parseSubnetFile, previousSubnet, readSubnetFile } from '../subnet/subnet-file.ts';
+import { parseSubnetFile, previousSubnets, readSubnetFile } from '../subnet/subnet-file.ts';
 
 const DOCKER_BRIDGE = 'docker0';
 
@@ -19,18 +21,18 @@ export async function readPreviousSubnets(
   subnetFile: string,
   addresses: readonly LinkAddress[],
 ): Promise<PreviousSubnets> {
-  const cached = (await readLeaseCache(leaseCache))?.snapshot.own?.subnet ?? null;
+  const own = (await readLeaseCache(leaseCache))?.snapshot.own ?? null;
   const text = await readSubnetFile(subnetFile);
   const file = parseSubnetFile(text ?? '');
-  const bridge = addresses.find(({ iface }) => iface === DOCKER_BRIDGE);
-  const bridged = bridge === undefined ? null : cidrOf(bridge.ip, bridge.prefixLength);
+  const bridged = addresses
+    .filter(({ iface }) => iface === DOCKER_BRIDGE)
+    .map(({ ip, prefixLength }) => cidrOf(ip, prefixLength));
   return {
     of: (config) => {
-      const hints = [cached, previousSubnet(file, config), bridged];
-      const inside = hints.filter(
-        (hint) => hint !== null && config.Network !== undefined && cidrCovers(config.Network, hint),
-      );
-      return [...new Set(inside.filter((hint) => hint !== null))];
+      const networks = [config.Network, config.IPv6Network].filter((network) => network !== undefined);
+      const hints = [...(own === null ? [] : subnetsOf(own)), ...previousSubnets(file, config), ...bridged];
+      const inside = hints.filter((hint) => networks.some((network) => cidrCovers(network, hint)));
+      return [...new Set(inside)].slice(0, PREVIOUS_SUBNETS_MAX);
     },
   };
 }

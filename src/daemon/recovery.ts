@@ -11,7 +11,9 @@ import type { Directories } from '../cli/launcher.ts';
 import type { NewEpoch, RecoverOptions, Recovery, RestoreOptions, Survey } from '../cli/recovery.ts';
 import { loadClusterFile, type Membership } from '../cluster/cluster-file.ts';
 import { createIdentity, loadIdentity, saveIdentity } from '../cluster/identity.ts';
+import { networkFamilies } from '../config/network-config.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import { ipFamily } from '../net/ip.ts';
 import { controlAddress } from '../path/interface-selection.ts';
 import type { Member } from '../subnet/member.ts';
 import { leaseOverview, memberOverview } from '../subnet/overview.ts';
@@ -113,12 +115,18 @@ async function clusterOf({ dataDir }: Directories): Promise<string | null> {
 async function restore(options: RestoreOptions): Promise<NewEpoch> {
   const { dataDir, snapshot } = options;
   const { state, term } = snapshot;
-  const workplace = await openWorkplace(options, { joins: null, peers: state.peers });
+  const workplace = await openWorkplace(options, {
+    joins: null,
+    peers: state.peers,
+    families: networkFamilies(state.config),
+  });
   try {
     const membership = await membershipFor(dataDir, state.clusterId);
-    const address = controlAddress(workplace.watcher.require());
+    const selection = workplace.watcher.require();
     const identity = (await loadIdentity(dataDir)) ?? createIdentity();
     const { nodeId } = identity;
+    const known = state.members.get(nodeId) ?? state.members.values().next().value;
+    const address = controlAddress(selection, known === undefined ? 4 : ipFamily(known.address));
     await workplace.checkConflicts(state.config, nodeId);
     await saveIdentity(dataDir, identity);
     await workplace.saveOptions();

@@ -3,6 +3,7 @@
  * whose peers have seen its disk further than it is now must not run at all.
  */
 
+import { existsSync } from 'node:fs';
 import type { LevelStorage } from '../../raft/storage/level.ts';
 import { RolledBackError } from '../../raft/transport/errors.ts';
 import type { Membership } from '../cluster/cluster-file.ts';
@@ -14,7 +15,8 @@ import { controlAddress } from '../path/interface-selection.ts';
 import type { Workplace } from './workplace.ts';
 
 /** All interfaces: addresses of a running host may change. */
-const ANY = '0.0.0.0';
+/** Takes IPv4 as well, where the kernel has IPv6. */
+const ANY = existsSync('/proc/net/if_inet6') ? '::' : '0.0.0.0';
 
 export interface ReplicaStart {
   readonly workplace: Workplace;
@@ -35,7 +37,7 @@ export async function startReplica({ workplace, storage, ...rest }: ReplicaStart
       ...rest,
       storage,
       bind: { host: ANY, port: options.port },
-      address: watcher.selection === null ? toIp(ANY) : controlAddress(watcher.selection),
+      address: watcher.selection === null ? toIp(ANY) : controlAddress(watcher.selection, 4),
       log,
       onFatal: (error) => {
         log.error('replica-failed', 'The replica of this host cannot go on.', { err: error });

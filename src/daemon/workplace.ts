@@ -14,7 +14,7 @@ import {
   resolveAgentOptions,
   writeAgentOptions,
 } from '../config/agent-options.ts';
-import type { BackendConfig, NetworkConfig } from '../config/network-config.ts';
+import { type BackendConfig, type NetworkConfig, subnetRange } from '../config/network-config.ts';
 import type { ActualState } from '../dataplane/kernel.ts';
 import { networkConflicts } from '../dataplane/network-conflicts.ts';
 import { isAdoptable } from '../dataplane/ownership.ts';
@@ -22,8 +22,7 @@ import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
 import type { Firewall } from '../firewall/firewall.ts';
 import { HostFirewall } from '../firewall/host-firewall.ts';
 import { RulesetWatch } from '../firewall/ruleset-watch.ts';
-import type { Ip } from '../net/ip.ts';
-import type { Mac } from '../net/mac.ts';
+import { FAMILIES, type Family, type Ip } from '../net/ip.ts';
 import { NetlinkKernel } from '../netlink/kernel.ts';
 import type { NodeId } from '../subnet/lease.ts';
 import { dataFiles, foundFile } from './directories.ts';
@@ -53,6 +52,8 @@ export interface Workplace {
 export interface WorkplaceWish {
   readonly joins: Ip | null;
   readonly peers: readonly Ip[];
+  /** Of the network, where it is known; both else. */
+  readonly families: readonly Family[];
 }
 
 export async function openWorkplace(start: StartOptions, wish: WorkplaceWish): Promise<Workplace> {
@@ -101,16 +102,16 @@ async function equip(
     disqualify: (error) => disqualification.abort(error),
     saveOptions: () => writeAgentOptions(path, withInterface(given, watcher)),
     checkConflicts: async (config, nodeId) => {
-      if (config.Network === undefined) return;
       const actual = await kernel.read();
-      const { conflict, warnings } = networkConflicts(
-        config.Network,
-        actual,
-        await kernel.foreignRoutes(config.Network),
-      );
-      const refusal = conflict ?? deviceConflict(config.Backend, vtepMac(nodeId), actual);
-      if (refusal !== null) throw new TsflannelError(refusal);
-      for (const { code, text, fix } of warnings) log.warn(code, text, { fix });
+      for (const family of FAMILIES) {
+        const range = subnetRange(config, family);
+        if (range === null) continue;
+        const foreign = await kernel.foreignRoutes(range.network);
+        const { conflict, warnings } = networkConflicts(range.network, actual, foreign);
+        const refusal = conflict ?? deviceConflict(config.Backend, nodeId, family, actual);
+        if (refusal !== null) throw new TsflannelError(refusal);
+        for (const { code, text, fix } of warnings) log.warn(code, text, { fix });
+      }
     },
     close: async () => {
       rulesetWatch.close();
@@ -123,16 +124,26 @@ async function equip(
 
 /** The interface that was found by where the cluster is must be found again by a start that does not say where. */
 function withInterface(given: RawAgentOptions, { selection }: HostWatcher): RawAgentOptions {
-  const isNamed = given.iface ?? given['iface-regex'] ?? given['iface-can-reach'] ?? given['public-ip'];
+  const isNamed =
+    given.iface ??
+    given['iface-regex'] ??
+    given['iface-can-reach'] ??
+    given['public-ip'] ??
+    given['public-ipv6'];
   return isNamed !== undefined || selection === null ? given : { ...given, iface: [selection.host.iface] };
 }
 
 /** A device of somebody else with the name that ours has; flanneld makes one. */
-function deviceConflict(backend: BackendConfig, mac: Mac, { links }: ActualState): Refusal | null {
+function deviceConflict(
+  backend: BackendConfig,
+  nodeId: NodeId,
+  family: Family,
+  { links }: ActualState,
+): Refusal | null {
   if (!tunnelled(backend)) return null;
-  const name = vxlanDeviceName(backend.VNI);
+  const name = vxlanDeviceName(backend.VNI, family);
   const holder = links.find((link) => link.name === name);
-  if (holder === undefined || isAdoptable(holder, mac)) return null;
+  if (holder === undefined || isAdoptable(holder, vtepMac(nodeId, family))) return null;
   return refuse(
     'device-in-use',
     EXIT.conflict,

@@ -38,7 +38,10 @@ export interface LinkAddress {
   readonly scope: 'global' | 'link' | 'host';
   readonly permanent: boolean;
   readonly deprecated: boolean;
+  /** An IPv6 address that is given up again by itself; an IPv4 address that is not the first of its network. */
   readonly temporary: boolean;
+  /** Not to be used: it is not known yet that no other host has it, or one has. */
+  readonly tentative: boolean;
 }
 
 /** The answer to "which way to this address": `ip route get`. */

@@ -3,6 +3,7 @@ import type { Brand } from './brand.ts';
 import { type Ip, ipFromBytes } from './ip.ts';
 
 export type Mac = Brand<string, 'Mac'>;
+export const MAC_BYTES = 6;
 
 export function parseMac(text: string): Mac | undefined {
   return /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text) ? (text.toLowerCase() as Mac) : undefined;
@@ -10,7 +11,7 @@ export function parseMac(text: string): Mac | undefined {
 
 /** Throws unless there are 6 bytes. */
 export function macFromBytes(bytes: Uint8Array): Mac {
-  if (bytes.length !== 6) throw new RangeError(`not a MAC address: ${bytes.length} bytes`);
+  if (bytes.length !== MAC_BYTES) throw new RangeError(`not a MAC address: ${bytes.length} bytes`);
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':') as Mac;
 }
 
@@ -20,7 +21,7 @@ export function macToBytes(mac: Mac): Uint8Array {
 
 /** Unicast and locally administered, as the kernel's eth_random_addr makes them. */
 export function localMac(seed: Uint8Array): Mac {
-  const bytes = Uint8Array.from(seed.subarray(0, 6));
+  const bytes = Uint8Array.from(seed.subarray(0, MAC_BYTES));
   bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
   return macFromBytes(bytes);
 }

@@ -67,7 +67,15 @@ export const IFLA_VXLAN = {
 } as const;
 
 export const IFA = { address: 1, local: 2, label: 3, flags: 8, metric: 9 } as const;
-export const IFA_F = { temporary: 0x01, noDad: 0x02, deprecated: 0x20, permanent: 0x80 } as const;
+export const IFA_F = {
+  temporary: 0x01,
+  noDad: 0x02,
+  optimistic: 0x04,
+  dadFailed: 0x08,
+  deprecated: 0x20,
+  tentative: 0x40,
+  permanent: 0x80,
+} as const;
 
 export const RTA = {
   dst: 1,

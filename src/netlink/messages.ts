@@ -89,7 +89,14 @@ export function decodeAddress(data: Buffer): IndexedAddress | null {
     permanent: (flags & IFA_F.permanent) !== 0,
     deprecated: (flags & IFA_F.deprecated) !== 0,
     temporary: (flags & IFA_F.temporary) !== 0,
+    tentative: isTentative(flags),
   };
+}
+
+/** An optimistic address may be used while it is looked whether somebody else has it. */
+function isTentative(flags: number): boolean {
+  const isLookedFor = (flags & IFA_F.tentative) !== 0 && (flags & IFA_F.optimistic) === 0;
+  return isLookedFor || (flags & IFA_F.dadFailed) !== 0;
 }
 
 export interface RouteMessage {

@@ -8,18 +8,19 @@ export async function readInterfaceFacts(
   wish: Pick<InterfaceWish, 'canReach' | 'joins'>,
 ): Promise<InterfaceFacts> {
   const state = await kernel.read();
+  const routes = await kernel.defaultRoutes();
   return {
     links: state.links,
     addresses: state.addresses,
     wayToReach: wish.canReach === null ? null : await kernel.lookup(wish.canReach),
     wayToJoined: wish.joins === null ? null : await kernel.lookup(wish.joins),
-    defaultIface: defaultIface(await kernel.defaultRoutes()),
+    defaultIfaces: { 4: defaultIface(routes, '0.0.0.0/0'), 6: defaultIface(routes, '::/0') },
   };
 }
 
-function defaultIface(routes: readonly ActualRoute[]): string | null {
+function defaultIface(routes: readonly ActualRoute[], anywhere: string): string | null {
   const [best] = routes
-    .filter(({ dst, type, iface }) => dst === '0.0.0.0/0' && type === 'unicast' && iface !== null)
+    .filter(({ dst, type, iface }) => dst === anywhere && type === 'unicast' && iface !== null)
     .sort((a, b) => a.metric - b.metric);
   return best?.iface ?? null;
 }

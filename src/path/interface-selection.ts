@@ -38,6 +38,8 @@ export interface InterfaceWish {
   readonly joins: Ip | null;
   /** The addresses of `--peers`; one of them may be ours. */
   readonly peers: readonly Ip[];
+  /** What the network has, in order of preference; both where it is not known yet. */
+  readonly families: readonly Family[];
 }
 
 export interface InterfaceFacts {
@@ -47,8 +49,8 @@ export interface InterfaceFacts {
   readonly wayToReach: RouteAnswer | null;
   /** The way to the address that is joined. */
   readonly wayToJoined: RouteAnswer | null;
-  /** The interface of the main table's best default route. */
-  readonly defaultIface: string | null;
+  /** The interface of the main table's best default route in each family. */
+  readonly defaultIfaces: Readonly<Record<Family, string | null>>;
 }
 
 export interface Selection {
@@ -58,9 +60,9 @@ export interface Selection {
   readonly publicIpv6: Ip | null;
 }
 
-/** What the agents reach this host by: IPv4 where it has that. */
-export function controlAddress({ publicIp, publicIpv6 }: Selection): Ip {
-  const address = publicIp ?? publicIpv6;
+/** What the agents reach this host by, in this family if it has an address of it. */
+export function controlAddress({ publicIp, publicIpv6 }: Selection, preferred: Family): Ip {
+  const address = preferred === 4 ? (publicIp ?? publicIpv6) : (publicIpv6 ?? publicIp);
   if (address === null) throw new TypeError('an interface was chosen that has no address');
   return address;
 }
@@ -96,9 +98,9 @@ export function selectInterface(wish: InterfaceWish, facts: InterfaceFacts): Sel
       : usable(facts.addresses, link.name, family)[0]?.ip) ?? null;
   const address = addressIn(4);
   const address6 = addressIn(6);
-  if (address === null)
+  if (!wish.families.some((family) => (family === 4 ? address : address6) !== null))
     return refused(
-      `Interface ${link.name} has no IPv4 address to use.`,
+      `Interface ${link.name} has no ${named(wish.families)} address to use.`,
       `Give it one, or name another interface.`,
     );
   const host: HostFacts = { iface: link.name, index: link.index, address, address6, mtu: link.mtu };
@@ -106,12 +108,21 @@ export function selectInterface(wish: InterfaceWish, facts: InterfaceFacts): Sel
   return { ok: true, selection: { host, publicIp: wish.publicIp ?? address, publicIpv6 } };
 }
 
+/** The families of the network that the interface has no address of now. */
+export function missingFamilies({ host }: Selection, families: readonly Family[]): readonly Family[] {
+  return families.filter((family) => hostAddress(host, family) === null);
+}
+
+function named(families: readonly Family[]): string {
+  return families.map((family) => `IPv${family}`).join(' or ');
+}
+
 const NAME_ONE = 'Name one that is there with --iface NAME or --iface ADDRESS.';
 
 function find(wish: InterfaceWish, facts: InterfaceFacts): Hit | Refusal {
-  const { iface, ifaceRegex, canReach, publicIp } = wish;
+  const { iface, ifaceRegex, canReach, publicIp, publicIpv6 } = wish;
   if (iface.length === 0 && ifaceRegex.length === 0 && canReach === null)
-    return publicIp === null ? byItself(wish, facts) : byPublicIp(publicIp, facts);
+    return publicIp === null && publicIpv6 === null ? byItself(wish, facts) : byPublicIps(wish, facts);
   for (const name of iface) {
     const hit = byName(name, facts);
     if (hit !== null) return hit;
@@ -132,27 +143,45 @@ function find(wish: InterfaceWish, facts: InterfaceFacts): Hit | Refusal {
     const hit = byPattern(pattern, facts);
     if (hit !== null) return hit;
   }
-  return byAnswer(facts.wayToReach) ?? notFound(wish, facts);
+  return byAnswer(facts.wayToReach, facts) ?? notFound(wish, facts);
 }
 
 /** Without flags: where the cluster is, and the default route only where nothing says where that is. */
 function byItself(wish: InterfaceWish, facts: InterfaceFacts): Hit | Refusal {
   if (wish.joins !== null) {
     // An address of this host itself is a mistake that the join finds out, not a missing interface.
-    const hit = byAnswer(facts.wayToJoined) ?? byOwnIp(wish.joins, facts);
+    const hit = byAnswer(facts.wayToJoined, facts) ?? byOwnIp(wish.joins, facts);
     return hit ?? noInterface(`No route of this host leads to ${wish.joins}.`, NAME_ONE);
   }
   for (const peer of wish.peers) {
     const hit = byOwnIp(peer, facts);
     if (hit !== null) return hit;
   }
-  if (facts.defaultIface !== null) return { iface: facts.defaultIface, ip: null };
+  // Of both families the first one decides: hosts are reached by what is on one interface.
+  for (const family of wish.families) {
+    const iface = facts.defaultIfaces[family];
+    if (iface !== null) return { iface, ip: null };
+  }
   return noInterface('This host has no default route, and no address of --peers is its own.', NAME_ONE);
 }
 
-function byPublicIp(publicIp: Ip, facts: InterfaceFacts): Hit | Refusal {
-  const hit = byOwnIp(publicIp, facts);
-  return hit ?? noInterface(`No interface has the address ${publicIp} of --public-ip.`, NAME_ONE);
+function byPublicIps({ publicIp, publicIpv6 }: InterfaceWish, facts: InterfaceFacts): Hit | Refusal {
+  const hits: Hit[] = [];
+  for (const [option, ip] of [
+    ['--public-ip', publicIp],
+    ['--public-ipv6', publicIpv6],
+  ] as const) {
+    if (ip === null) continue;
+    const hit = byOwnIp(ip, facts);
+    if (hit === null) return noInterface(`No interface has the address ${ip} of ${option}.`, NAME_ONE);
+    hits.push(hit);
+  }
+  const [first, second] = hits;
+  if (first !== undefined && (second === undefined || second.iface === first.iface)) return first;
+  return noInterface(
+    `The addresses of --public-ip and --public-ipv6 are on two interfaces, ${hits.map(({ iface }) => iface).join(' and ')}.`,
+    'Give addresses of one interface, or name it with --iface.',
+  );
 }
 
 function byOwnIp(ip: Ip, { addresses }: InterfaceFacts): Hit | null {
@@ -179,9 +208,12 @@ function byPattern(pattern: RegExp, { links, addresses }: InterfaceFacts): Hit |
 }
 
 /** A way that is this host's own address says nothing about an interface but the one that holds it. */
-function byAnswer(answer: RouteAnswer | null): Hit | null {
+function byAnswer(answer: RouteAnswer | null, { addresses }: InterfaceFacts): Hit | null {
   if (answer === null || answer.type !== 'unicast' || answer.iface === null) return null;
-  return { iface: answer.iface, ip: answer.src };
+  const { iface, src } = answer;
+  // The kernel likes to speak from an IPv6 address that it will give up again.
+  const isLasting = src !== null && usable(addresses, iface, ipFamily(src)).some(({ ip }) => ip === src);
+  return { iface, ip: isLasting || (src !== null && ipFamily(src) === 4) ? src : null };
 }
 
 /**
@@ -198,6 +230,7 @@ function usable(addresses: readonly LinkAddress[], iface: string, family: Family
         ipFamily(address.ip) === family &&
         (family === 4 || (address.scope === 'global' && !address.temporary)) &&
         !address.deprecated &&
+        !address.tentative &&
         address.scope !== 'host',
     )
     .sort((a, b) => rank(a) - rank(b));

@@ -65,9 +65,13 @@ export function parseSubnetFile(text: string): PreviousSubnet {
   };
 }
 
-/** The previous subnet as a hint for a new lease: only of the same network. */
-export function previousSubnet(previous: PreviousSubnet, config: NetworkConfig): Cidr | null {
-  return previous.network !== null && previous.network === config.Network ? previous.subnet : null;
+/** The previous subnets as hints for a new lease: only of the same network. */
+export function previousSubnets(previous: PreviousSubnet, config: NetworkConfig): readonly Cidr[] {
+  const { network, subnet, ipv6Network, ipv6Subnet } = previous;
+  return [
+    network !== null && network === config.Network ? subnet : null,
+    ipv6Network !== null && ipv6Network === config.IPv6Network ? ipv6Subnet : null,
+  ].filter((hint) => hint !== null);
 }
 
 /** 0644 whatever the umask, and whole: dockerd may read it at any moment. */

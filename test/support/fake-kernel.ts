@@ -142,7 +142,7 @@ export class FakeKernel implements Kernel {
     const label = inet6 ? null : marked ? LOOPBACK_LABEL : iface;
     const address: LinkAddress = {
       ...{ iface, ip, prefixLength, label, metric: inet6 && marked ? LOOPBACK_METRIC : 0, scope: 'global' },
-      ...{ permanent: true, deprecated: false, temporary: false },
+      ...{ permanent: true, deprecated: false, temporary: false, tentative: false },
     };
     this.addresses = [...this.addresses, address];
     if (!inet6 && prefixLength === 32) return;

@@ -13,10 +13,10 @@ export const join: CommandFunction = async (context, args) => {
   const words = splitJoinWords(args, terminal.environment);
   const contacts = readContacts(words.addresses);
   const role = readRole(given);
-  const subnet = given.get(SUBNET) ?? null;
+  const subnets = given.get(SUBNET) ?? [];
   const token = await readToken(words.token, terminal.stdin);
   return await start(context, {
-    launch: (launcher, options) => launcher.join({ ...options, token, contacts, role, subnet }),
+    launch: (launcher, options) => launcher.join({ ...options, token, contacts, role, subnets }),
     report: joinReport,
     secret: { word: words.token, text: token },
     becomesService: true,

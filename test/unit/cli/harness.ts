@@ -94,7 +94,7 @@ export const ready: Ready = {
     expiresAt: '2026-11-23T10:00:00.000Z',
   },
   network: configOf('{"Network":"10.2.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}'),
-  previousSubnet: null,
+  previousSubnets: [],
   subnetFile: '/run/flannel/subnet.env',
 };
 

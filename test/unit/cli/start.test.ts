@@ -185,7 +185,7 @@ describe('join', () => {
       token,
       contacts: [there, { ip: '10.0.0.2', port: 7000 }],
       role: null,
-      subnet: '10.2.5.0/24',
+      subnets: ['10.2.5.0/24'],
     });
     const { node, lease } = ready;
     expect(JSON.parse((await run(['join', token, '10.0.0.1', '--json'])).stdout)).toEqual({ node, lease });

@@ -310,6 +310,16 @@ describe('options of init', () => {
   });
 });
 
+it('bounds the VNI by the name of the device for IPv6', () => {
+  const text = (vni: number): string =>
+    `{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fc00::/48","Backend":{"Type":"vxlan","VNI":${vni}}}`;
+  expect(config(text(9_999)).Backend).toMatchObject({ VNI: 9_999 });
+  expect(parseNetworkConfig(text(10_000))).toMatchObject({
+    ok: false,
+    refusal: { text: 'VNI must be at most 9999 with EnableIPv6, not 10000' },
+  });
+});
+
 it('refuses IPv6 in one sentence until it is carried', () => {
   expect(supported(config('{"Network":"10.5.0.0/16"}'))).toBeNull();
   const dual = config('{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fc00::/48"}');

@@ -4,6 +4,7 @@ import type { Link, LinkAddress, RouteAnswer } from '../../../src/net/link.ts';
 import {
   type InterfaceFacts,
   type InterfaceWish,
+  missingFamilies,
   selectInterface,
 } from '../../../src/path/interface-selection.ts';
 
@@ -17,7 +18,7 @@ function link(name: string, index: number, more: Partial<Link> = {}): Link {
 function address(iface: string, ip: string, more: Partial<LinkAddress> = {}): LinkAddress {
   return {
     ...{ iface, ip: toIp(ip), prefixLength: 24, label: iface, metric: 0, scope: 'global' },
-    ...{ permanent: true, deprecated: false, temporary: false },
+    ...{ permanent: true, deprecated: false, temporary: false, tentative: false },
     ...more,
   };
 }
@@ -42,10 +43,11 @@ const facts: InterfaceFacts = {
   ],
   wayToReach: null,
   wayToJoined: null,
-  defaultIface: 'enp0s3',
+  defaultIfaces: { 4: 'enp0s3', 6: null },
 };
 const nothing: InterfaceWish = {
   ...{ iface: [], ifaceRegex: [], canReach: null, publicIp: null, publicIpv6: null, joins: null, peers: [] },
+  families: [4],
 };
 
 function select(wish: Partial<InterfaceWish>, more: Partial<InterfaceFacts> = {}): unknown {
@@ -76,7 +78,7 @@ describe('without flags', () => {
 
   test('init falls back to the default route', () => {
     expect(select({ peers: [toIp('192.0.2.1')] })).toEqual(nat);
-    expect(select({}, { defaultIface: null })).toMatchObject(NO_INTERFACE);
+    expect(select({}, { defaultIfaces: { 4: null, 6: null } })).toMatchObject(NO_INTERFACE);
   });
 
   test('--public-ip names the interface that owns it', () => {
@@ -159,5 +161,79 @@ test('the facts of the interface come along', () => {
     address: '192.168.56.21',
     address6: null,
     mtu: 9000,
+  });
+});
+
+describe('IPv6', () => {
+  const addresses = [
+    ...facts.addresses,
+    address('enp0s3', 'fe80::3', { scope: 'link' }),
+    address('enp0s8', 'fe80::8', { scope: 'link' }),
+    address('enp0s8', '2001:db8::99', { permanent: false, temporary: true }),
+    address('enp0s8', '2001:db8::98', { deprecated: true }),
+    address('enp0s8', '2001:db8::97', { tentative: true }),
+    address('enp0s8', '2001:db8::2', { permanent: false }),
+    address('enp0s8', '2001:db8::1'),
+  ];
+  const choose = (wish: Partial<InterfaceWish>, more: Partial<InterfaceFacts> = {}) =>
+    selectInterface({ ...nothing, families: [4, 6], ...wish }, { ...facts, addresses, ...more });
+  const chosen = (...args: Parameters<typeof choose>): unknown => {
+    const result = choose(...args);
+    if (!result.ok) return result.refusal;
+    const { host, publicIp, publicIpv6 } = result.selection;
+    return [host.iface, host.address, host.address6, publicIp, publicIpv6];
+  };
+  const both = ['enp0s8', '192.168.56.21', '2001:db8::1', '192.168.56.21', '2001:db8::1'];
+
+  test('the address is a lasting one that others can reach, beside that of IPv4', () => {
+    expect(chosen({ iface: ['enp0s8'] })).toEqual(both);
+    const without = (...gone: string[]) => addresses.filter(({ ip }) => !gone.includes(ip));
+    expect(chosen({ iface: ['enp0s8'] }, { addresses: without('2001:db8::1') })).toContain('2001:db8::2');
+    const none = without('2001:db8::1', '2001:db8::2');
+    expect(chosen({ iface: ['enp0s8'] }, { addresses: none })).toEqual([
+      ...both.slice(0, 2),
+      null,
+      both[1],
+      null,
+    ]);
+    expect(chosen({ iface: ['enp0s8'], families: [6] }, { addresses: none })).toMatchObject({
+      ...NO_INTERFACE,
+      text: 'Interface enp0s8 has no IPv6 address to use.',
+    });
+  });
+
+  test('says which family of the network is missing now', () => {
+    const result = choose({ iface: ['enp0s3'] });
+    expect(result.ok && missingFamilies(result.selection, [4, 6])).toEqual([6]);
+    expect(result.ok && missingFamilies(result.selection, [4])).toEqual([]);
+  });
+
+  test('without flags a network of IPv6 alone goes by its own default route', () => {
+    const defaultIfaces = { 4: 'enp0s3', 6: 'enp0s8' };
+    expect(chosen({ families: [6] }, { defaultIfaces })).toEqual(both);
+    expect(chosen({}, { defaultIfaces })).toEqual(['enp0s3', '10.0.2.15', null, '10.0.2.15', null]);
+  });
+
+  test('the way to an IPv6 address names the interface, not an address that is given up again', () => {
+    const joins = toIp('2001:db8::9');
+    expect(chosen({ joins }, { wayToJoined: way('enp0s8', '2001:db8::99') })).toEqual(both);
+    expect(chosen({ joins }, { wayToJoined: way('enp0s8', '2001:db8::2') })).toContain('2001:db8::2');
+  });
+
+  test('--public-ipv6 is told to the others, and without flags finds the interface', () => {
+    const publicIpv6 = toIp('2001:db8::2');
+    expect(chosen({ publicIpv6 })).toEqual([
+      'enp0s8',
+      '192.168.56.21',
+      '2001:db8::2',
+      '192.168.56.21',
+      '2001:db8::2',
+    ]);
+    expect(chosen({ publicIpv6, iface: ['enp0s8'] })).toEqual([...both.slice(0, 4), '2001:db8::2']);
+    expect(chosen({ publicIpv6, publicIp: toIp('10.0.2.15') })).toMatchObject({
+      ...NO_INTERFACE,
+      text: expect.stringContaining('enp0s3 and enp0s8'),
+    });
+    expect(chosen({ publicIpv6: toIp('2001:db8::77') })).toMatchObject(NO_INTERFACE);
   });
 });

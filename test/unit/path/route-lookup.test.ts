@@ -146,6 +146,10 @@ test('facts for the choice of an interface: lookups that are asked for, and the 
     { ...route, iface: 'eth0', metric: 100 },
   ];
   const facts = await readInterfaceFacts(kernel, { canReach: peer, joins: null });
-  expect(facts).toMatchObject({ wayToReach: onLink, wayToJoined: null, defaultIface: 'eth0' });
+  expect(facts).toMatchObject({
+    wayToReach: onLink,
+    wayToJoined: null,
+    defaultIfaces: { 4: 'eth0', 6: null },
+  });
   expect(facts.links).toBe(kernel.links);
 });

@@ -9,7 +9,7 @@ import {
   formatSubnetFile,
   parseEnvFile,
   parseSubnetFile,
-  previousSubnet,
+  previousSubnets,
   readSubnetFile,
   writeSubnetFile,
 } from '../../../src/subnet/subnet-file.ts';
@@ -66,9 +66,9 @@ it.each([
 
 it('is a hint for the same network only', () => {
   const previous = parseSubnetFile(V4_TEXT);
-  expect(previousSubnet(previous, V4.config)).toBe('10.5.72.0/24');
-  expect(previousSubnet(previous, config('{"Network":"10.6.0.0/16"}'))).toBeNull();
-  expect(previousSubnet(parseSubnetFile(''), V4.config)).toBeNull();
+  expect(previousSubnets(previous, V4.config)).toEqual(['10.5.72.0/24']);
+  expect(previousSubnets(previous, config('{"Network":"10.6.0.0/16"}'))).toEqual([]);
+  expect(previousSubnets(parseSubnetFile(''), V4.config)).toEqual([]);
 });
 
 it('never throws', () => {
