@@ -1,9 +1,10 @@
 /**
- * Ten thousand routes: from nothing by the reconciler against `ip -batch`, in turns, and what a resync costs that finds
+ * Ten thousand routes: from nothing by our messages, and by a whole pass, against `ip -batch`, in turns, and what a resync costs that finds
  * all of them right.
  */
 import { execFileSync } from 'node:child_process';
 import { NOTHING_DESIRED, type Route } from '../../src/dataplane/desired-state.ts';
+import type { Op } from '../../src/dataplane/kernel.ts';
 import { LAST_RESORT_METRIC, MAIN_TABLE, ROUTE_METRIC } from '../../src/dataplane/ownership.ts';
 import { Reconciler } from '../../src/dataplane/reconciler.ts';
 import { toCidr } from '../../src/net/cidr.ts';
@@ -20,8 +21,12 @@ export interface RouteProgramming {
   readonly routes: number;
   /** Wall clock, the start of `ip` included. */
   readonly ipBatchMs: Summary | null;
-  readonly fromNothingMs: Summary | null;
+  /** The messages alone, from operations to what the kernel answered. */
+  readonly applyMs: Summary | null;
   /** Of the pairs; the budget is half. */
+  readonly applyToIpBatch: Summary | null;
+  /** A whole pass: read the kernel, compare, plan, apply. */
+  readonly fromNothingMs: Summary | null;
   readonly fromNothingToIpBatch: Summary | null;
   /** This process, in user and kernel. */
   readonly resyncCpuMs: Summary | null;
@@ -33,15 +38,18 @@ export async function measureRouteProgramming(rounds: number): Promise<RouteProg
   const host = await lab.host('a', { l2: await lab.l2('x'), address: '10.99.1.11/24' });
   const subnets = Array.from({ length: ROUTES }, (_, i) => `10.${32 + (i >> 8)}.${i & 0xff}.0/24`);
   const ip: number[] = [];
+  const apply: number[] = [];
   const fromNothing: number[] = [];
   const resync: number[] = [];
   const resyncCpu: number[] = [];
   // The first one warms up the code.
   for (let count = -1; count < rounds; count++) {
     const byIp = await withIp(host, subnets);
+    const applied = await withKernel(host, subnets.map(route));
     const byUs = await withReconciler(host, subnets.map(route));
     if (count < 0) continue;
     ip.push(byIp);
+    apply.push(applied);
     fromNothing.push(byUs.fromNothingMs);
     resync.push(byUs.resyncMs);
     resyncCpu.push(byUs.resyncCpuMs);
@@ -49,6 +57,8 @@ export async function measureRouteProgramming(rounds: number): Promise<RouteProg
   return {
     routes: ROUTES,
     ipBatchMs: summary(ip),
+    applyMs: summary(apply),
+    applyToIpBatch: summary(apply.map((ms, place) => ms / (ip[place] ?? 1))),
     fromNothingMs: summary(fromNothing),
     fromNothingToIpBatch: summary(fromNothing.map((ms, place) => ms / (ip[place] ?? 1))),
     resyncCpuMs: summary(resyncCpu),
@@ -76,6 +86,16 @@ async function withIp(host: Host, subnets: readonly string[]): Promise<number> {
   execFileSync('ip', ['-netns', host.netns, '-batch', '-'], { input });
   const ms = performance.now() - start;
   await host.ip('route flush metric 6473');
+  return ms;
+}
+
+async function withKernel(host: Host, routes: readonly Route[]): Promise<number> {
+  await using kernel = inNamespace(host.netns, () => NetlinkKernel.open());
+  const start = performance.now();
+  const failures = await kernel.apply(routes.map((one): Op => ({ kind: 'route-add', route: one })));
+  const ms = performance.now() - start;
+  if (failures.length > 0) throw new Error(`${failures.length} routes were refused`);
+  await host.ip('route flush proto 139');
   return ms;
 }
 
