@@ -5,7 +5,7 @@
  */
 import { readU32, writeU32 } from 'netlink/dist/structs.js';
 import { errnoError } from './errors.ts';
-import * as libc from './libc.ts';
+import * as libc from '../sys/libc.ts';
 
 const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 0o2000002;

@@ -7,8 +7,9 @@
  */
 import { constants } from 'node:os';
 import { readU32, writeU16, writeU32 } from 'netlink/dist/structs.js';
+import * as libc from '../sys/libc.ts';
+import { listenForSigio } from '../sys/sigio.ts';
 import { errnoError, NetlinkError } from './errors.ts';
-import * as libc from './libc.ts';
 
 const AF_NETLINK = 16;
 /** Who on the kernel's side is spoken to. */
@@ -27,9 +28,6 @@ const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 const MSG_TRUNC = 0x20;
-const F_SETFL = 4;
-const F_SETOWN = 8;
-const O_ASYNC = 0o20000;
 const SOCKADDR_BYTES = 12;
 
 /** The kernel fills at most 32 KiB of a dump into one datagram. */
@@ -49,7 +47,7 @@ export class NetlinkSocket {
   readonly #sender = Buffer.alloc(SOCKADDR_BYTES);
   /** In and out, always the same. */
   readonly #senderLength: [number] = [SOCKADDR_BYTES];
-  #onReadable: (() => void) | null = null;
+  #stopListening: (() => void) | null = null;
   #closed = false;
 
   private constructor(fd: number, portId: number) {
@@ -121,27 +119,16 @@ export class NetlinkSocket {
 
   /** Calls back after something may have arrived; the listener receives until `again`. Throws a NetlinkError. */
   listen(onReadable: () => void): void {
-    this.#onReadable = onReadable;
-    listeners.add(onReadable);
-    // Before O_ASYNC: a SIGIO without a handler ends the process.
-    if (!process.listeners('SIGIO').includes(onSigio)) process.on('SIGIO', onSigio);
-    check(libc.fcntl(this.#fd, F_SETOWN, process.pid), 'ask for SIGIO');
-    check(libc.fcntl(this.#fd, F_SETFL, SOCK_NONBLOCK | O_ASYNC), 'ask for SIGIO');
+    this.#stopListening = listenForSigio(this.#fd, onReadable);
+    if (this.#stopListening === null) throw errnoError(libc.errno(), 'ask for SIGIO');
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.#onReadable !== null) listeners.delete(this.#onReadable);
+    this.#stopListening?.();
     libc.close(this.#fd);
   }
-}
-
-/** One signal serves all sockets. The handler stays once it is there: a late SIGIO must find it. */
-const listeners = new Set<() => void>();
-
-function onSigio(): void {
-  for (const listener of [...listeners]) listener();
 }
 
 function setOption(fd: number, level: number, option: number, value: number): number {

@@ -1,6 +1,6 @@
 /**
  * The system calls that Node does not offer, through koffi; found in the running program, so glibc and musl alike.
- * Calls never wait (sockets are non-blocking) and take about a microsecond. Nothing here knows what netlink is.
+ * Calls never wait (sockets are non-blocking) and take about a microsecond. Nothing here knows what they are used for.
  */
 import koffi from 'koffi';
 
@@ -50,6 +50,16 @@ const setFilter: (
 );
 export const send: (fd: number, data: Uint8Array, length: number, flags: number) => number = libc.func(
   'long send(int fd, const uint8_t *data, size_t length, int flags)',
+);
+export const sendto: (
+  fd: number,
+  data: Uint8Array,
+  length: number,
+  flags: number,
+  address: Uint8Array,
+  addressLength: number,
+) => number = libc.func(
+  'long sendto(int fd, const uint8_t *data, size_t length, int flags, const uint8_t *address, uint32_t addressLength)',
 );
 export const recvfrom: (
   fd: number,
