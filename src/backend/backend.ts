@@ -5,24 +5,46 @@
 import type { BackendConfig, HostGwBackend, NetworkConfig, VxlanBackend } from '../config/network-config.ts';
 import {
   type DesiredState,
+  type FdbEntry,
   type InterfaceAddress,
+  type Neighbour,
   NOTHING_DESIRED,
   type Route,
+  type Rule,
   type VxlanDevice,
 } from '../dataplane/desired-state.ts';
-import { LAST_RESORT_METRIC, MAIN_TABLE } from '../dataplane/ownership.ts';
-import { type Cidr, cidrBase, hostCidr } from '../net/cidr.ts';
+import {
+  LAST_RESORT_METRIC,
+  MAIN_TABLE,
+  PROBE_MARK_DIRECT,
+  PROBE_MARK_MASK,
+  PROBE_MARK_VXLAN,
+  PROBE_TABLE_DIRECT,
+  PROBE_TABLE_VXLAN,
+  RULE_PRIORITY_DIRECT,
+  RULE_PRIORITY_VXLAN,
+} from '../dataplane/ownership.ts';
+import { type Cidr, cidrBase, hostCidr, toCidr } from '../net/cidr.ts';
+import type { Family } from '../net/ip.ts';
+import type { Mac } from '../net/mac.ts';
+import type { ChosenPath, LinkMtus } from '../path/candidate.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
-import type { ChosenPath } from '../path/selection.ts';
-import { type LeaseSnapshot, leaseSide, type NodeId } from '../subnet/lease.ts';
-import { directRoute } from './host-gw.ts';
-import { outerMtu, VXLAN_OVERHEAD_BYTES, vxlanDevice, vxlanPeer } from './vxlan.ts';
+import { type LeaseSnapshot, leaseSide } from '../subnet/lease.ts';
+import { directProbeRoute, directRoute } from './host-gw.ts';
+import {
+  outerMtu,
+  VXLAN_OVERHEAD_BYTES,
+  vxlanDevice,
+  vxlanEntries,
+  vxlanProbeRoute,
+  vxlanRoute,
+} from './vxlan.ts';
 
-/** `paths` has an entry for every peer that can be reached; a peer without one gets no route. */
+/** `paths`, by subnet, has an entry for every peer that can be reached; a peer without one gets no route. */
 export function desired(
   snapshot: LeaseSnapshot<NetworkConfig>,
   host: HostFacts,
-  paths: ReadonlyMap<NodeId, ChosenPath>,
+  paths: ReadonlyMap<Cidr, ChosenPath>,
 ): DesiredState {
   const { own, peers, config } = snapshot;
   const { Backend: backend } = config;
@@ -30,34 +52,55 @@ export function desired(
   if (own === null || own.subnet === null || backend.Type === 'alloc') return NOTHING_DESIRED;
   const device = tunnelled(backend) ? vxlanDevice(backend, own.nodeId, host) : null;
   const src = cidrBase(own.subnet);
-  const state = {
-    devices: device === null ? [] : [device],
-    addresses: [baseAddress(own.subnet, device)],
-    routes: [] as Route[],
-    rules: [],
-    neighbours: [] as DesiredState['neighbours'][number][],
-    fdb: new Map<string, DesiredState['fdb'][number]>(),
-  };
-  for (const peer of peers) {
-    const path = paths.get(peer.nodeId);
-    const side = leaseSide(peer, 4);
-    if (side === null) continue;
-    const { linkMtu } = peer.attributes;
-    if (path?.kind === 'direct') state.routes.push(directRoute(host, side, linkMtu));
-    if (path?.kind !== 'vxlan' || device === null) continue;
-    const tunnel = vxlanPeer(device, side, linkMtu, src);
-    state.routes.push(...tunnel.routes);
-    state.neighbours.push(...tunnel.neighbours);
+  const fdb = new Map<Mac, FdbEntry>();
+  const neighbours: Neighbour[] = [];
+  const routes: Route[] = [];
+  for (const side of peers.flatMap((peer) => leaseSide(peer, 4) ?? [])) {
+    const path = paths.get(side.subnet);
+    if (path === undefined) continue;
+    const { kind, mtus } = path;
+    if (mtus.direct !== null) {
+      routes.push(directProbeRoute(host, side));
+      if (kind === 'direct') routes.push(directRoute(host, side, mtus.direct));
+    }
+    const entries = device === null || mtus.vxlan === null ? null : vxlanEntries(device, side);
+    if (device === null || mtus.vxlan === null || entries === null) continue;
+    // Also while it is not used: it is probed, and then there is nothing to be made when packets have to change over.
+    neighbours.push(entries.neighbour);
     // A host that moves holds two leases for a while, behind one device.
-    for (const entry of tunnel.fdb) state.fdb.set(entry.mac, entry);
+    fdb.set(entries.fdb.mac, entries.fdb);
+    const used = kind === 'vxlan' ? vxlanRoute(device, side, src, mtus.vxlan) : null;
+    routes.push(...[vxlanProbeRoute(device, side, src), used].filter((route) => route !== null));
   }
-  if (config.Network !== undefined) state.routes.push(lastResort(config.Network));
-  return { ...state, fdb: [...state.fdb.values()] };
+  if (config.Network !== undefined) routes.push(unreachable(config.Network, MAIN_TABLE));
+  const probes = probeRules(4);
+  // A lookup that finds nothing in a probe table goes on to the main one, and would prove whatever is used there.
+  routes.push(...probes.map(({ table }) => unreachable(toCidr('0.0.0.0/0'), table)));
+  const devices = device === null ? [] : [device];
+  const addresses = [baseAddress(own.subnet, device)];
+  return { devices, addresses, routes, rules: probes, neighbours, fdb: [...fdb.values()] };
+}
+
+function probeRules(family: Family): readonly Rule[] {
+  const rule = { family, mask: PROBE_MARK_MASK };
+  return [
+    { ...rule, priority: RULE_PRIORITY_DIRECT, mark: PROBE_MARK_DIRECT, table: PROBE_TABLE_DIRECT },
+    { ...rule, priority: RULE_PRIORITY_VXLAN, mark: PROBE_MARK_VXLAN, table: PROBE_TABLE_VXLAN },
+  ];
 }
 
 /** FLANNEL_MTU: what containers get. With host-gw they keep the link's, and routes carry what is less. */
 export function containerMtu(backend: BackendConfig, linkMtu: number): number {
-  return backend.Type === 'vxlan' ? outerMtu(backend, linkMtu) - VXLAN_OVERHEAD_BYTES : linkMtu;
+  return backend.Type === 'vxlan' ? outerMtu(backend, linkMtu) - VXLAN_OVERHEAD_BYTES[4] : linkMtu;
+}
+
+/** What the links of both ends let through, on either way. */
+export function linkMtus(backend: BackendConfig, ownMtu: number, peerMtu: number, family: Family): LinkMtus {
+  const outer = tunnelled(backend) ? outerMtu(backend, ownMtu) : ownMtu;
+  return {
+    direct: Math.min(ownMtu, peerMtu),
+    vxlan: Math.min(outer, peerMtu) - VXLAN_OVERHEAD_BYTES[family],
+  };
 }
 
 /** True where this backend has a vxlan device: what a lease publishes as backendData then. */
@@ -71,10 +114,10 @@ function baseAddress(own: Cidr, device: VxlanDevice | null): InterfaceAddress {
 }
 
 /** Packets for subnets that nobody holds must not leave by the default gateway. */
-function lastResort(network: Cidr): Route {
+function unreachable(dst: Cidr, table: number): Route {
   return {
-    table: MAIN_TABLE,
-    dst: network,
+    table,
+    dst,
     type: 'unreachable',
     via: null,
     iface: null,

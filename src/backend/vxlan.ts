@@ -3,16 +3,16 @@
  * MAC, and a route. Used by the vxlan backend and by host-gw as its fallback. Pure.
  */
 import type { HostGwBackend, VxlanBackend } from '../config/network-config.ts';
-import type { DesiredState, Route, VxlanDevice } from '../dataplane/desired-state.ts';
-import { MAIN_TABLE, ROUTE_METRIC } from '../dataplane/ownership.ts';
-import { cidrBase, cidrFamily } from '../net/cidr.ts';
+import type { FdbEntry, Neighbour, Route, VxlanDevice } from '../dataplane/desired-state.ts';
+import { MAIN_TABLE, PROBE_TABLE_VXLAN, ROUTE_METRIC } from '../dataplane/ownership.ts';
+import { cidrBase, hostCidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import { linkLocalOf, localMac, MAC_BYTES, type Mac } from '../net/mac.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { LeaseSide, NodeId } from '../subnet/lease.ts';
 
-/** Outer IPv4 20, UDP 8, vxlan 8, inner Ethernet 14. */
-export const VXLAN_OVERHEAD_BYTES = 50;
+/** The outer IP header, UDP 8, vxlan 8, inner Ethernet 14. */
+export const VXLAN_OVERHEAD_BYTES: Readonly<Record<Family, number>> = { 4: 50, 6: 70 };
 
 /** flannel's: one device a family. */
 export function vxlanDeviceName(vni: number, family: Family = 4): string {
@@ -43,38 +43,49 @@ export function vxlanDevice(
     port: backend.Port,
     local: host.address,
     mac: vtepMac(nodeId),
-    mtu: outerMtu(backend, host.mtu) - VXLAN_OVERHEAD_BYTES,
+    mtu: outerMtu(backend, host.mtu) - VXLAN_OVERHEAD_BYTES[4],
     learning: backend.Type === 'vxlan' && backend.Learning,
     gbp: backend.Type === 'vxlan' && backend.GBP,
   };
 }
 
-/** Empty for a peer that publishes no device. */
-export function vxlanPeer(
+/** `mtu`: what is known to get through. Null for a peer that publishes no device. */
+export function vxlanRoute(device: VxlanDevice, peer: LeaseSide, src: Ip, mtu: number): Route | null {
+  const via = nextHop(peer);
+  return (
+    via && {
+      table: MAIN_TABLE,
+      dst: peer.subnet,
+      type: 'unicast',
+      via,
+      iface: device.name,
+      onlink: peer.family === 4,
+      src,
+      mtu: mtu < device.mtu ? mtu : null,
+      metric: ROUTE_METRIC,
+    }
+  );
+}
+
+/** For probes: to the address in the peer's subnet that its kernel answers at, whichever way packets take now. */
+export function vxlanProbeRoute(device: VxlanDevice, peer: LeaseSide, src: Ip): Route | null {
+  const route = vxlanRoute(device, peer, src, device.mtu);
+  return route && { ...route, table: PROBE_TABLE_VXLAN, dst: hostCidr(cidrBase(peer.subnet)) };
+}
+
+/** What the device has to know of a peer before a packet can take this way; null for one that publishes no device. */
+export function vxlanEntries(
   device: VxlanDevice,
-  { subnet, publicIp, vxlan }: LeaseSide,
-  linkMtu: number,
-  src: Ip,
-): Pick<DesiredState, 'routes' | 'neighbours' | 'fdb'> {
-  if (vxlan === null) return { routes: [], neighbours: [], fdb: [] };
-  const inet6 = cidrFamily(subnet) === 6;
-  // IPv6 refuses a gateway that the route in use now leads elsewhere, and so a change from the direct path to this one.
-  const via = inet6 ? linkLocalOf(vxlan.VtepMAC) : cidrBase(subnet);
-  const mtu = Math.min(device.mtu, linkMtu - VXLAN_OVERHEAD_BYTES);
-  const route: Route = {
-    table: MAIN_TABLE,
-    dst: subnet,
-    type: 'unicast',
-    via,
-    iface: device.name,
-    onlink: !inet6,
-    src,
-    mtu: mtu < device.mtu ? mtu : null,
-    metric: ROUTE_METRIC,
-  };
-  return {
-    routes: [route],
-    neighbours: [{ iface: device.name, ip: via, mac: vxlan.VtepMAC }],
-    fdb: [{ iface: device.name, mac: vxlan.VtepMAC, dst: publicIp }],
-  };
+  peer: LeaseSide,
+): { readonly neighbour: Neighbour; readonly fdb: FdbEntry } | null {
+  const ip = nextHop(peer);
+  if (peer.vxlan === null || ip === null) return null;
+  const { VtepMAC: mac } = peer.vxlan;
+  return { neighbour: { iface: device.name, ip, mac }, fdb: { iface: device.name, mac, dst: peer.publicIp } };
+}
+
+/** IPv6 refuses a gateway that the route in use now leads elsewhere, and so a change from the direct path to this one. */
+function nextHop({ family, subnet, vxlan }: LeaseSide): Ip | null {
+  if (vxlan === null) return null;
+  return family === 6 ? linkLocalOf(vxlan.VtepMAC) : cidrBase(subnet);
 }

@@ -5,7 +5,14 @@
  * need no change.
  */
 import { EXIT, type ExitCode, type Refusal } from '../errors.ts';
-import type { NodeFacts, NodeRef, OwnLeaseFacts, Problem, RouteFacts } from '../observe/agent-facts.ts';
+import type {
+  CandidateFacts,
+  NodeFacts,
+  NodeRef,
+  OwnLeaseFacts,
+  Problem,
+  RouteFacts,
+} from '../observe/agent-facts.ts';
 import { WAIT_TARGETS, type WaitTarget } from '../observe/health.ts';
 import type { RaftStatus, Status, StatusPeer } from '../observe/status.ts';
 import type {
@@ -140,6 +147,14 @@ const problem = record<Problem>({
   fix: isString,
 });
 
+const candidate = record<CandidateFacts>({
+  state: oneOf(['proven', 'dead', 'unknown', 'impossible']),
+  rttMs: nullable(isNumber),
+  loss: nullable(isNumber),
+  mtu: nullable(isNumber),
+  reason: nullable(isString),
+});
+
 const statusPeer = record<StatusPeer>({
   id: isString,
   name: isString,
@@ -153,6 +168,8 @@ const statusPeer = record<StatusPeer>({
   loss: nullable(isNumber),
   mtu: nullable(isNumber),
   reason: nullable(isString),
+  direct: optional(nullable(candidate)),
+  vxlan: optional(nullable(candidate)),
 });
 
 const ownLease = record<OwnLeaseFacts>({

@@ -10,18 +10,19 @@ import type { AgentOptions } from '../config/agent-options.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
 import { type DesiredState, NOTHING_DESIRED } from '../dataplane/desired-state.ts';
 import { type Kernel, KernelError } from '../dataplane/kernel.ts';
+import { PROBE_MARK_DIRECT, PROBE_MARK_MASK, PROBE_MARK_VXLAN } from '../dataplane/ownership.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { type ListedRoute, routeList } from '../dataplane/route-list.ts';
 import { TsflannelError } from '../errors.ts';
-import type { Firewall, FirewallConfig, FirewallEngine, PeerSource } from '../firewall/firewall.ts';
+import type { Clamp, Firewall, FirewallConfig, FirewallEngine, PeerSource } from '../firewall/firewall.ts';
 import { type Cidr, cidrBase } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
-import { RouteLookup } from '../path/route-lookup.ts';
-import { type ChosenPath, selectPath } from '../path/selection.ts';
+import type { OpenProbeSocket } from '../path/prober.ts';
 import { type Lease, type LeaseSnapshot, leaseSide, type NodeId } from '../subnet/lease.ts';
 import { writeSubnetFile } from '../subnet/subnet-file.ts';
+import { PeerPaths } from './peer-paths.ts';
 
 export interface DataPlaneOptions {
   readonly nodeId: NodeId;
@@ -31,29 +32,27 @@ export interface DataPlaneOptions {
   readonly log: Log;
   /** After each pass, and after each of the reconciler. */
   readonly onChange: () => void;
-}
-
-/** The path to one peer, and since when it is this one. */
-export interface PeerPath extends ChosenPath {
-  readonly since: Date;
+  /** Instead of a raw socket of this process's own namespace. */
+  readonly openProbeSocket?: OpenProbeSocket;
 }
 
 const RETRY_MS = 1_000;
 
 export class DataPlane implements AsyncDisposable {
   readonly reconciler: Reconciler;
+  readonly paths: PeerPaths;
   readonly #options: DataPlaneOptions;
-  readonly #lookup: RouteLookup;
   readonly #resync: NodeJS.Timeout;
   readonly #stopListening: () => void;
   #snapshot: LeaseSnapshot<NetworkConfig> | null = null;
   #host: HostFacts | null = null;
   #engine: FirewallEngine | null = null;
-  #paths: ReadonlyMap<NodeId, PeerPath> = new Map();
   #desired: DesiredState = NOTHING_DESIRED;
   #written: string | null = null;
   /** Of this run, or perhaps of an earlier one. */
   #hasFirewall = true;
+  /** What the firewall was told last. */
+  #clamped = '';
   #problem: Problem | null = null;
   #ready = false;
   #dirty = false;
@@ -63,9 +62,12 @@ export class DataPlane implements AsyncDisposable {
 
   constructor(options: DataPlaneOptions) {
     this.#options = options;
-    const { kernel, nodeId, onChange } = options;
+    const { kernel, nodeId, onChange, log, openProbeSocket: open } = options;
     this.reconciler = new Reconciler({ kernel, nodeId, onPass: onChange });
-    this.#lookup = new RouteLookup({ kernel, onChange: () => this.#wake() });
+    this.paths = new PeerPaths({
+      ...{ kernel, log, onLookup: () => this.#wake(), onProof: () => this.#steer() },
+      ...(open === undefined ? {} : { open }),
+    });
     this.#stopListening = options.firewall.onChange(() => this.#wake());
     this.#resync = setInterval(() => this.#wake(), options.agent.iptablesResyncMs);
   }
@@ -86,10 +88,6 @@ export class DataPlane implements AsyncDisposable {
 
   get host(): HostFacts | null {
     return this.#host;
-  }
-
-  get paths(): ReadonlyMap<NodeId, PeerPath> {
-    return this.#paths;
   }
 
   get problems(): readonly Problem[] {
@@ -127,7 +125,7 @@ export class DataPlane implements AsyncDisposable {
     clearInterval(this.#resync);
     this.#stopListening();
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#lookup.close();
+    await this.paths[Symbol.asyncDispose]();
     await this.#running;
     await this.reconciler.close();
   }
@@ -170,10 +168,9 @@ export class DataPlane implements AsyncDisposable {
     if (snapshot === null || snapshot.own === null || host === null) return;
     const { own } = snapshot;
     try {
-      this.#paths = await this.#choosePaths(snapshot, host);
+      await this.paths.update(snapshot, host);
       // Routes do not wait for the firewall: its tools take longer than the kernel, and it guards more than it opens.
-      this.#desired = desired(snapshot, host, this.#paths);
-      this.reconciler.setDesired(this.#desired);
+      this.#route(snapshot, host);
       if (own.subnet !== null) await this.#applyFirewall(snapshot, own.subnet, host);
       await this.#writeSubnetFile(snapshot, own, host);
       this.#problem = null;
@@ -193,33 +190,27 @@ export class DataPlane implements AsyncDisposable {
     this.#later(RETRY_MS);
   }
 
-  async #choosePaths(
-    { peers, config }: LeaseSnapshot<NetworkConfig>,
-    host: HostFacts,
-  ): Promise<ReadonlyMap<NodeId, PeerPath>> {
-    await this.#lookup.setPeers(
-      host.iface,
-      peers.flatMap((peer) => leaseSide(peer, 4)?.publicIp ?? []),
-    );
-    const { proofs } = this.#lookup;
-    return new Map(
-      peers.map((peer) => {
-        const side = leaseSide(peer, 4);
-        const proof = side === null ? undefined : proofs.get(side.publicIp);
-        const path = selectPath(config.Backend, peer, proof);
-        return [peer.nodeId, this.#withSince(peer.nodeId, path)];
-      }),
-    );
+  #route(snapshot: LeaseSnapshot<NetworkConfig>, host: HostFacts): void {
+    this.#desired = desired(snapshot, host, this.paths.current);
+    this.reconciler.setDesired(this.#desired);
   }
 
-  #withSince(nodeId: NodeId, path: ChosenPath): PeerPath {
-    const before = this.#paths.get(nodeId);
-    if (before !== undefined && before.kind === path.kind) return { ...path, since: before.since };
-    const reason = path.reason === null ? '' : `: ${path.reason}`;
-    this.#options.log.info('path-chosen', `The path to ${nodeId.slice(0, 8)} is ${path.kind}${reason}.`, {
-      nodeId,
+  /** A path that died is left now, whatever a pass is waiting for; the firewall follows where it is concerned. */
+  #steer(): void {
+    if (this.#closed || this.#snapshot === null || this.#host === null || this.#desired === NOTHING_DESIRED)
+      return;
+    this.#route(this.#snapshot, this.#host);
+    this.#options.onChange();
+    if (JSON.stringify(this.#clamps(this.#snapshot, this.#host)) !== this.#clamped) this.#wake();
+  }
+
+  /** Peers that packets of our containers' full length do not reach. */
+  #clamps({ config }: LeaseSnapshot<NetworkConfig>, host: HostFacts): readonly Clamp[] {
+    const full = containerMtu(config.Backend, host.mtu);
+    return [...this.paths.current].flatMap(([subnet, { kind, mtus }]) => {
+      const mtu = kind === null ? null : mtus[kind];
+      return mtu === null || mtu >= full ? [] : [{ subnet, mtu }];
     });
-    return { ...path, since: new Date() };
   }
 
   /** With alloc nothing of ours is in the kernel: what an earlier configuration left goes, once. */
@@ -227,18 +218,17 @@ export class DataPlane implements AsyncDisposable {
     const { firewall } = this.#options;
     if (snapshot.config.Backend.Type !== 'alloc') {
       this.#hasFirewall = true;
-      await firewall.apply(this.#firewallConfig(snapshot, subnet, host));
+      const config = this.#firewallConfig(snapshot, subnet, host);
+      this.#clamped = JSON.stringify(config.clamps);
+      await firewall.apply(config);
     } else if (this.#hasFirewall) {
       await firewall.remove();
       this.#hasFirewall = false;
     }
   }
 
-  #firewallConfig(
-    { config, memberIps, peers }: LeaseSnapshot<NetworkConfig>,
-    subnet: Cidr,
-    host: HostFacts,
-  ): FirewallConfig {
+  #firewallConfig(snapshot: LeaseSnapshot<NetworkConfig>, subnet: Cidr, host: HostFacts): FirewallConfig {
+    const { config, memberIps, peers } = snapshot;
     const { agent } = this.#options;
     const backend = config.Backend;
     const vxlan = tunnelled(backend)
@@ -249,8 +239,8 @@ export class DataPlane implements AsyncDisposable {
       families: [family],
       iface: host.iface,
       peers: peers.flatMap((peer) => this.#sources(peer, host, vxlan?.device ?? null)),
-      clamps: [],
-      probes: null,
+      clamps: this.#clamps(snapshot, host),
+      probes: { directMark: PROBE_MARK_DIRECT, vxlanMark: PROBE_MARK_VXLAN, mask: PROBE_MARK_MASK },
       engine: this.#engine,
       ipMasq: agent.ipMasq,
       randomFully: !agent.ipMasqFullyRandomDisable,
@@ -263,8 +253,9 @@ export class DataPlane implements AsyncDisposable {
     const side = leaseSide(peer, 4);
     if (side === null) return [];
     const { subnet } = side;
-    const direct = this.#paths.get(peer.nodeId)?.directPossible === true;
+    const mtus = this.paths.current.get(subnet)?.mtus;
     const mac = side.vxlan?.VtepMAC;
+    const direct = mtus !== undefined && mtus.direct !== null;
     return [
       ...(direct ? [{ subnet, iface: host.iface, mac: null }] : []),
       ...(device !== null && mac !== undefined ? [{ subnet, iface: device, mac }] : []),

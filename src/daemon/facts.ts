@@ -6,6 +6,7 @@ import { containerMtu } from '../backend/backend.ts';
 import type { Membership } from '../cluster/cluster-file.ts';
 import type { Replica } from '../cluster/replica.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
+import type { Cidr } from '../net/cidr.ts';
 import type { Family } from '../net/ip.ts';
 import type {
   AgentFacts,
@@ -21,6 +22,7 @@ import { type ClusterTime, type Lease, type NodeId, subnetsOf } from '../subnet/
 import { memberByReplica } from '../subnet/state.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { HostWatcher } from './host-watcher.ts';
+import { isDirectPossible, type PeerPath } from './peer-paths.ts';
 
 export interface FactSources {
   readonly agent: AgentOptions;
@@ -106,15 +108,24 @@ function raftFacts(replica: Replica): RaftFacts {
   };
 }
 
-function peerFacts({ dataPlane, replica }: FactSources): readonly PeerFacts[] {
+function peerFacts(sources: FactSources): readonly PeerFacts[] {
+  const { dataPlane } = sources;
   const { peers = [], config } = dataPlane.snapshot ?? {};
-  const facts = peers.map((lease) => peerFact(dataPlane, replica, lease));
+  const paths = dataPlane.paths.detailed;
+  const facts = peers.map((lease) => peerFact(sources, paths, lease));
   // Whatever leads there is somebody else's, and nothing we know of.
   return config?.Backend.Type === 'alloc' ? facts.map((fact) => ({ ...fact, path: 'unproven' })) : facts;
 }
 
-function peerFact(dataPlane: DataPlane, replica: Replica | null, lease: Lease): PeerFacts {
-  const path = dataPlane.paths.get(lease.nodeId);
+function peerFact(
+  { dataPlane, replica }: FactSources,
+  paths: ReadonlyMap<Cidr, PeerPath>,
+  lease: Lease,
+): PeerFacts {
+  const subnets = subnetsOf(lease);
+  // IPv4 first, which is what the fields of one path are about where there are two.
+  const path = subnets.map((subnet) => paths.get(subnet)).find((one) => one !== undefined);
+  const used = path === undefined || path.kind === null ? null : path.candidates[path.kind];
   const name = replica?.state?.members.get(lease.nodeId)?.name ?? lease.nodeId.slice(0, 8);
   return {
     id: lease.nodeId,
@@ -123,14 +134,16 @@ function peerFact(dataPlane: DataPlane, replica: Replica | null, lease: Lease): 
     publicIpv6: lease.attributes.publicIpv6,
     subnet: lease.subnet,
     ipv6Subnet: lease.ipv6Subnet,
-    path: path?.kind ?? 'down',
-    directPossible: path?.directPossible ?? false,
-    installed: subnetsOf(lease).every((subnet) => dataPlane.reconciler.isInstalled(subnet)),
+    path: path?.state ?? 'down',
+    directPossible: path !== undefined && isDirectPossible(path),
+    installed: subnets.every((subnet) => dataPlane.reconciler.isInstalled(subnet)),
     since: path?.since.toISOString() ?? null,
-    rttMs: null,
-    loss: null,
-    mtu: null,
+    rttMs: used?.rttMs ?? null,
+    loss: used?.loss ?? null,
+    mtu: path === undefined || path.kind === null ? null : path.mtus[path.kind],
     reason: path?.reason ?? null,
+    direct: path?.candidates.direct ?? null,
+    vxlan: path?.candidates.vxlan ?? null,
   };
 }
 

@@ -85,7 +85,7 @@ export class HostChecks implements AsyncDisposable {
     if (snapshot === null || subnet === null || !tunnelled(snapshot.config.Backend)) return [];
     const device = vxlanDeviceName(snapshot.config.Backend.VNI);
     return snapshot.peers.flatMap((peer) =>
-      peer.subnet !== null && paths.get(peer.nodeId)?.kind === 'vxlan'
+      peer.subnet !== null && paths.current.get(peer.subnet)?.kind === 'vxlan'
         ? [{ device, from: cidrBase(subnet), to: cidrBase(peer.subnet) }]
         : [],
     );

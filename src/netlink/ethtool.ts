@@ -4,8 +4,8 @@
  * feature, reading gives null and setting false.
  */
 import { readU32, writeU32 } from 'netlink/dist/structs.js';
-import { errnoError } from './errors.ts';
 import * as libc from '../sys/libc.ts';
+import { errnoError } from './errors.ts';
 
 const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 0o2000002;

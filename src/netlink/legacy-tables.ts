@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { readU16, readU32, writeU32 } from 'netlink/dist/structs.js';
 import type { Family } from '../net/ip.ts';
-import { errnoError } from './errors.ts';
 import * as libc from '../sys/libc.ts';
+import { errnoError } from './errors.ts';
 
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;

@@ -58,13 +58,25 @@ export interface RouteFacts {
   readonly foreign: number;
 }
 
+/** One way to a peer, whether it is used or not. */
+export interface CandidateFacts {
+  /** `impossible`: there is no such way. `unknown`: nobody has answered yet. */
+  readonly state: 'proven' | 'dead' | 'unknown' | 'impossible';
+  readonly rttMs: number | null;
+  /** Of the last probes, 0 to 1. */
+  readonly loss: number | null;
+  /** The longest packet that probes have shown to get through. */
+  readonly mtu: number | null;
+  readonly reason: string | null;
+}
+
 export interface PeerFacts extends NodeRef {
   readonly publicIp: Ip | null;
   readonly publicIpv6?: Ip | null;
   readonly subnet: Cidr | null;
   readonly ipv6Subnet?: Cidr | null;
   readonly path: PathState;
-  /** The peer could be reached without a tunnel: on-link, and the backend wants it. */
+  /** The peer could be reached without a tunnel: on-link, the backend wants it, and probes do not say otherwise. */
   readonly directPossible: boolean;
   /** The route of the chosen path is in the kernel. */
   readonly installed: boolean;
@@ -73,6 +85,8 @@ export interface PeerFacts extends NodeRef {
   readonly loss: number | null;
   readonly mtu: number | null;
   readonly reason: string | null;
+  readonly direct?: CandidateFacts | null;
+  readonly vxlan?: CandidateFacts | null;
 }
 
 /** `error` makes the host degraded, `warning` is only shown. */

@@ -9,7 +9,7 @@ import { Throttle } from '../dataplane/throttle.ts';
 import { hostCidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import type { RouteAnswer } from '../net/link.ts';
-import type { DirectProof } from './selection.ts';
+import type { DirectProof } from './candidate.ts';
 
 /** Rounds that events may cause: a routing daemon at work must not keep us asking. */
 const ROUNDS_BURST = 10;

@@ -1,93 +1,121 @@
 import { describe, expect, test } from 'vitest';
-import { containerMtu, desired, tunnelled } from '../../../src/backend/backend.ts';
+import { containerMtu, desired, linkMtus, tunnelled } from '../../../src/backend/backend.ts';
 import { vtepMac } from '../../../src/backend/vxlan.ts';
 import { type DesiredState, NOTHING_DESIRED } from '../../../src/dataplane/desired-state.ts';
+import { type Cidr, toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
+import type { ChosenPath, PathKind } from '../../../src/path/candidate.ts';
 import type { HostFacts } from '../../../src/path/interface-selection.ts';
-import type { ChosenPath } from '../../../src/path/selection.ts';
 import { type LeaseHost, lease, networkConfig, nodeIdOf, snapshot } from '../../support/leases.ts';
 
 const own: LeaseHost = { number: 1, address: '10.99.1.11' };
 const host: HostFacts = { iface: 'eth0', index: 2, address: toIp('10.99.1.11'), address6: null, mtu: 1500 };
 
-function path(kind: ChosenPath['kind']): ChosenPath {
-  return { kind, reason: null, directPossible: kind === 'direct' };
+/** The first two hosts are on one L2. */
+function path(kind: PathKind, mtus: Partial<ChosenPath['mtus']> = {}): ChosenPath {
+  return { kind, mtus: { direct: kind === 'direct' ? 1500 : null, vxlan: 1450, ...mtus } };
 }
 
+/** Of the main table: the ways of packets. */
+function main({ routes }: DesiredState): DesiredState['routes'] {
+  return routes.filter(({ table }) => table === 254);
+}
+
+const subnetOf = (number: number): Cidr => toCidr(`10.5.${number}.0/24`);
+
 /** Two peers: 2 is direct, 3 is behind vxlan. */
-function state(backend: object, second: Partial<LeaseHost> = {}, facts: HostFacts = host): DesiredState {
-  const hosts = [
-    own,
-    { number: 2, address: '10.99.1.12', ...second },
-    { number: 3, address: '10.98.0.13', ...second },
-  ];
+function state(
+  backend: object,
+  mtus: Partial<ChosenPath['mtus']> = {},
+  facts: HostFacts = host,
+): DesiredState {
+  const hosts = [own, { number: 2, address: '10.99.1.12' }, { number: 3, address: '10.98.0.13' }];
   const paths = new Map([
-    [nodeIdOf(2), path('direct')],
-    [nodeIdOf(3), path('vxlan')],
+    [subnetOf(2), path('direct', mtus)],
+    [subnetOf(3), path('vxlan', mtus)],
   ]);
   return desired(snapshot(networkConfig(backend), own, hosts), facts, paths);
 }
 
 describe('host-gw', () => {
   test('is routes to direct peers, a tunnel to the others, and nothing beyond the network', () => {
-    expect(state({ Type: 'host-gw' })).toEqual({
-      devices: [
-        {
-          ...{ name: 'flannel.1', vni: 1, port: 8472, local: '10.99.1.11', mac: vtepMac(nodeIdOf(1)) },
-          ...{ mtu: 1450, learning: false, gbp: false },
-        },
-      ],
-      rules: [],
-      addresses: [{ iface: 'flannel.1', address: '10.5.1.0/32' }],
-      neighbours: [{ iface: 'flannel.1', ip: '10.5.3.0', mac: vtepMac(nodeIdOf(3)) }],
-      fdb: [{ iface: 'flannel.1', mac: vtepMac(nodeIdOf(3)), dst: '10.98.0.13' }],
-      routes: [
-        {
-          ...{
-            table: 254,
-            dst: '10.5.2.0/24',
-            type: 'unicast',
-            via: '10.99.1.12',
-            iface: 'eth0',
-            onlink: false,
-          },
-          ...{ src: null, mtu: null, metric: 6473 },
-        },
-        {
-          ...{
-            table: 254,
-            dst: '10.5.3.0/24',
-            type: 'unicast',
-            via: '10.5.3.0',
-            iface: 'flannel.1',
-            onlink: true,
-          },
-          ...{ src: '10.5.1.0', mtu: null, metric: 6473 },
-        },
-        {
-          ...{ table: 254, dst: '10.5.0.0/16', type: 'unreachable', via: null, iface: null, onlink: false },
-          ...{ src: null, mtu: null, metric: 4_294_967_295 },
-        },
-      ],
-    });
+    const found = state({ Type: 'host-gw' });
+    expect(found.devices).toEqual([
+      {
+        ...{ name: 'flannel.1', vni: 1, port: 8472, local: '10.99.1.11', mac: vtepMac(nodeIdOf(1)) },
+        ...{ mtu: 1450, learning: false, gbp: false },
+      },
+    ]);
+    expect(found.addresses).toEqual([{ iface: 'flannel.1', address: '10.5.1.0/32' }]);
+    const direct = { table: 254, type: 'unicast', src: null, mtu: null, metric: 6473 };
+    expect(main(found)).toEqual([
+      { ...direct, dst: '10.5.2.0/24', via: '10.99.1.12', iface: 'eth0', onlink: false },
+      {
+        ...direct,
+        ...{ dst: '10.5.3.0/24', via: '10.5.3.0', iface: 'flannel.1', onlink: true, src: '10.5.1.0' },
+      },
+      {
+        ...{ table: 254, dst: '10.5.0.0/16', type: 'unreachable', via: null, iface: null, onlink: false },
+        ...{ src: null, mtu: null, metric: 4_294_967_295 },
+      },
+    ]);
+  });
+
+  test('has the tunnel to a direct peer ready as well', () => {
+    const { neighbours, fdb } = state({ Type: 'host-gw' });
+    expect(neighbours).toEqual([
+      { iface: 'flannel.1', ip: '10.5.2.0', mac: vtepMac(nodeIdOf(2)) },
+      { iface: 'flannel.1', ip: '10.5.3.0', mac: vtepMac(nodeIdOf(3)) },
+    ]);
+    expect(fdb).toEqual([
+      { iface: 'flannel.1', mac: vtepMac(nodeIdOf(2)), dst: '10.99.1.12' },
+      { iface: 'flannel.1', mac: vtepMac(nodeIdOf(3)), dst: '10.98.0.13' },
+    ]);
+  });
+
+  test('leads probes to a peer’s base by each way that there is, and nowhere else', () => {
+    const { routes, rules } = state({ Type: 'host-gw' });
+    const probes = routes.filter(({ table }) => table !== 254);
+    expect(probes.map(({ table, dst, type, via, iface }) => [table, dst, type, via, iface])).toEqual([
+      [6473, '10.5.2.0/32', 'unicast', '10.99.1.12', 'eth0'],
+      [6474, '10.5.2.0/32', 'unicast', '10.5.2.0', 'flannel.1'],
+      [6474, '10.5.3.0/32', 'unicast', '10.5.3.0', 'flannel.1'],
+      [6473, '0.0.0.0/0', 'unreachable', null, null],
+      [6474, '0.0.0.0/0', 'unreachable', null, null],
+    ]);
+    expect(probes.map(({ mtu }) => mtu)).toEqual([null, null, null, null, null]);
+    const rule = { family: 4, mask: 0x3000_0000 };
+    expect(rules).toEqual([
+      { ...rule, priority: 6473, mark: 0x1000_0000, table: 6473 },
+      { ...rule, priority: 6474, mark: 0x2000_0000, table: 6474 },
+    ]);
   });
 
   test('without a fallback has no device, and its address on lo', () => {
-    const { devices, addresses, routes, neighbours } = state({ Type: 'host-gw', Fallback: 'none' });
+    const found = state({ Type: 'host-gw', Fallback: 'none' }, { vxlan: null });
+    const { devices, addresses, neighbours } = found;
     expect([devices, addresses, neighbours]).toEqual([[], [{ iface: 'lo', address: '10.5.1.0/32' }], []]);
-    expect(routes.map(({ dst }) => dst)).toEqual(['10.5.2.0/24', '10.5.0.0/16']);
+    expect(main(found).map(({ dst }) => dst)).toEqual(['10.5.2.0/24', '10.5.0.0/16']);
   });
 
-  test('routes carry the MTU of a peer whose link takes less than ours', () => {
-    const [direct, tunnel] = state({ Type: 'host-gw' }, { linkMtu: 1400 }).routes;
+  test('routes carry what gets through where that is less than the device takes', () => {
+    const [direct, tunnel] = main(state({ Type: 'host-gw' }, { direct: 1400, vxlan: 1350 }));
     expect([direct?.mtu, tunnel?.mtu]).toEqual([1400, 1350]);
-    const [same, sameTunnel] = state({ Type: 'host-gw' }, { linkMtu: 9000 }).routes;
-    expect([same?.mtu, sameTunnel?.mtu]).toEqual([null, null]);
+  });
+
+  test('the links of both ends bound what gets through, less the overhead of the tunnel', () => {
+    const { Backend } = networkConfig({ Type: 'host-gw' });
+    expect(linkMtus(Backend, 1500, 9000, 4)).toEqual({ direct: 1500, vxlan: 1450 });
+    expect(linkMtus(Backend, 9000, 1500, 4)).toEqual({ direct: 1500, vxlan: 1450 });
+    expect(linkMtus(Backend, 9000, 9000, 6)).toEqual({ direct: 9000, vxlan: 8930 });
+    const narrow = networkConfig({ Type: 'host-gw', MTU: 1400 }).Backend;
+    expect(linkMtus(narrow, 1500, 1500, 4)).toEqual({ direct: 1500, vxlan: 1350 });
   });
 
   test('the outer MTU of the configuration is the tunnel’s alone', () => {
-    const { devices, routes } = state({ Type: 'host-gw', MTU: 1400 });
-    expect([devices[0]?.mtu, routes[0]?.mtu, routes[1]?.mtu]).toEqual([1350, null, null]);
+    const { devices, routes } = state({ Type: 'host-gw', MTU: 1400 }, { vxlan: 1350 });
+    const found = routes.filter(({ type }) => type === 'unicast').map(({ mtu }) => mtu);
+    expect([devices[0]?.mtu, ...new Set(found)]).toEqual([1350, null]);
   });
 });
 
@@ -109,8 +137,8 @@ describe('vxlan', () => {
     const config = networkConfig({ Type: 'vxlan' });
     const plain = lease({ number: 3, address: '10.98.0.13' }, { Type: 'alloc' });
     const leases = { ...snapshot(config, own, []), peers: [plain] };
-    const found = desired(leases, host, new Map([[nodeIdOf(3), path('vxlan')]]));
-    expect([found.neighbours, found.fdb, found.routes.map(({ type }) => type)]).toEqual([
+    const found = desired(leases, host, new Map([[subnetOf(3), path('vxlan')]]));
+    expect([found.neighbours, found.fdb, main(found).map(({ type }) => type)]).toEqual([
       [],
       [],
       ['unreachable'],
@@ -123,7 +151,7 @@ describe('vxlan', () => {
     const old = { ...lease({ number: 9, address: '10.98.0.13' }, config.Backend), nodeId: peer.nodeId };
     const draining = { ...old, attributes: peer.attributes, state: 'draining' as const };
     const leases = { ...snapshot(config, own, []), peers: [peer, draining] };
-    const found = desired(leases, host, new Map([[peer.nodeId, path('vxlan')]]));
+    const found = desired(leases, host, new Map([3, 9].map((number) => [subnetOf(number), path('vxlan')])));
     expect(found.fdb).toHaveLength(1);
     expect(found.neighbours.map(({ ip }) => ip)).toEqual(['10.5.3.0', '10.5.9.0']);
   });
@@ -135,11 +163,12 @@ test('without a lease, and with alloc, nothing is desired', () => {
   expect(state({ Type: 'alloc' })).toEqual(NOTHING_DESIRED);
 });
 
-test('a peer without a path, or one that is down, gets no route', () => {
+test('a peer without a path, or one to which there is no way, gets no route', () => {
   const config = networkConfig({ Type: 'host-gw' });
   const leases = snapshot(config, own, [own, { number: 2, address: '10.99.1.12' }]);
-  for (const paths of [new Map(), new Map([[nodeIdOf(2), path('down')]])])
-    expect(desired(leases, host, paths).routes.map(({ type }) => type)).toEqual(['unreachable']);
+  const none: ChosenPath = { kind: null, mtus: { direct: null, vxlan: null } };
+  for (const paths of [new Map(), new Map([[subnetOf(2), none]])])
+    expect(main(desired(leases, host, paths)).map(({ type }) => type)).toEqual(['unreachable']);
 });
 
 test('containers keep the link’s MTU with host-gw, and get what fits the tunnel with vxlan', () => {
