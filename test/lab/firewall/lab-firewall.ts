@@ -1,4 +1,5 @@
 /** The firewall of a lab host, driven from outside: the real tools and settings, in the host's namespace. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { exec } from '../../../src/firewall/exec.ts';
 import type { FirewallConfig } from '../../../src/firewall/firewall.ts';
@@ -7,6 +8,7 @@ import type { RulesetWatch } from '../../../src/firewall/ruleset-watch.ts';
 import type { Sysctls } from '../../../src/firewall/sysctl.ts';
 import { cidrBase, toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
+import { inNamespace } from '../../support/in-namespace.ts';
 import type { Host } from '../lab.ts';
 import type { Namespace } from '../namespace.ts';
 
@@ -40,14 +42,14 @@ export function firewallOn(
 }
 
 /** /proc/sys/net shows the namespace of whoever opens it. */
-function sysctlsOf(host: Namespace): Sysctls {
+export function sysctlsOf(host: Namespace): Sysctls {
   return {
     async read(key) {
-      const { code, stdout } = await host.tryRun(['cat', `/proc/sys/${key}`]);
-      return code === 0 ? stdout.trim() : null;
+      const path = `/proc/sys/${key}`;
+      return inNamespace(host.netns, () => (existsSync(path) ? readFileSync(path, 'utf8').trim() : null));
     },
     async write(key, value) {
-      await host.run(['sh', '-c', 'echo "$1" >"/proc/sys/$0"', key, value]);
+      inNamespace(host.netns, () => writeFileSync(`/proc/sys/${key}`, value));
     },
   };
 }
