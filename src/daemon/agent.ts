@@ -23,7 +23,7 @@ import type { NetlinkKernel } from '../netlink/kernel.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import { serveHealth } from '../observe/health-server.ts';
 import type { Log } from '../observe/log.ts';
-import type { LeaseSnapshot, NodeId } from '../subnet/lease.ts';
+import { type LeaseSnapshot, type NodeId, subnetsOf } from '../subnet/lease.ts';
 import { view } from '../subnet/lease-view.ts';
 import { agentApi } from './agent-api.ts';
 import { CacheWriter } from './cache-writer.ts';
@@ -282,7 +282,7 @@ export class Agent {
     const { config, own } = snapshot;
     return engineProblems(facts, {
       networks: [config.Network, config.IPv6Network].filter((network) => network !== undefined),
-      leases: [own.subnet, own.ipv6Subnet].filter((subnet) => subnet !== null),
+      leases: subnetsOf(own),
     });
   }
 }

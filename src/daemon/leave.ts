@@ -3,10 +3,15 @@
  * back and takes the host out of the log. The kernel is cleaned by the command line once the agent has stopped.
  */
 import { readdir } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Replica } from '../cluster/replica.ts';
 import type { Left } from '../control/answers.ts';
+import { LEASE_BRIDGES } from '../docker/names.ts';
 import { EXIT, type Refusal, refuse, TsflannelError } from '../errors.ts';
+import { type Cidr, cidrContains } from '../net/cidr.ts';
+import { parseIp } from '../net/ip.ts';
+import { subnetsOf } from '../subnet/lease.ts';
 import { type FactSources, nodeRef } from './facts.ts';
 import { quorumRefusal } from './quorum.ts';
 
@@ -16,7 +21,7 @@ export async function leaveCluster(
   yes: boolean,
   signal: AbortSignal,
 ): Promise<Left> {
-  const refusal = (await containersRefusal(yes)) ?? (await goingRefusal(sources, replica, signal));
+  const refusal = (await containersRefusal(sources, yes)) ?? (await goingRefusal(sources, replica, signal));
   if (refusal !== null) throw new TsflannelError(refusal);
   const node = nodeRef(replica, sources.nodeId);
   const subnet = sources.dataPlane.snapshot?.own?.subnet ?? null;
@@ -57,17 +62,32 @@ function lastMember(): Refusal {
 
 /** Between looks for a leader: one that was just elected is known within a heartbeat. */
 const POLL_MS = 20;
-const BRIDGE_PORTS = '/sys/class/net/docker0/brif';
 
-/** Containers on Docker's bridge are on the lease. */
-async function containersRefusal(yes: boolean): Promise<Refusal | null> {
-  if (yes) return null;
-  const ports = await readdir(BRIDGE_PORTS).catch(() => []); // no such bridge, no containers
-  if (ports.length === 0) return null;
+/** Containers on a bridge that has the lease. */
+async function containersRefusal({ dataPlane }: FactSources, yes: boolean): Promise<Refusal | null> {
+  const own = dataPlane.snapshot?.own ?? null;
+  if (yes || own === null) return null;
+  const interfaces = networkInterfaces(); // those that carry something, which is what counts
+  const bridges = LEASE_BRIDGES.filter((name) =>
+    interfaces[name]?.some(({ address }) => isIn(address, subnetsOf(own))),
+  );
+  for (const bridge of bridges) {
+    const ports = await readdir(`/sys/class/net/${bridge}/brif`).catch(() => []); // it has just gone
+    if (ports.length > 0) return containersOnLease(ports.length, bridge);
+  }
+  return null;
+}
+
+function isIn(address: string, subnets: readonly Cidr[]): boolean {
+  const ip = parseIp(address);
+  return ip !== undefined && subnets.some((subnet) => cidrContains(subnet, ip));
+}
+
+function containersOnLease(count: number, bridge: string): Refusal {
   return refuse(
     'containers-on-lease',
     EXIT.unsafe,
-    `${ports.length} containers on docker0 use the lease of this host and would be cut off.`,
+    `${count === 1 ? '1 container uses' : `${count} containers use`} the lease of this host on ${bridge} and would be cut off.`,
     'Stop them first, or run "tsflannel leave --yes".',
   );
 }

@@ -1,16 +1,15 @@
 /**
  * What this host had before, best first: its own cache, subnet.env of the same network (flannel's or ours), and the
- * subnet that Docker's bridge stands on. Hints for a new lease only; read once, before anything is written.
+ * subnet that a bridge of Docker stands on. Hints for a new lease only; read once, before anything is written.
  */
 import { PREVIOUS_SUBNETS_MAX } from '../config/limits.ts';
 import type { NetworkConfig } from '../config/network-config.ts';
+import { LEASE_BRIDGES } from '../docker/names.ts';
 import { type Cidr, cidrCovers, cidrOf } from '../net/cidr.ts';
 import type { LinkAddress } from '../net/link.ts';
 import { subnetsOf } from '../subnet/lease.ts';
 import { readLeaseCache } from '../subnet/lease-cache.ts';
 import { parseSubnetFile, previousSubnets, readSubnetFile } from '../subnet/subnet-file.ts';
-
-const DOCKER_BRIDGE = 'docker0';
 
 export interface PreviousSubnets {
   of(config: NetworkConfig): readonly Cidr[];
@@ -25,7 +24,7 @@ export async function readPreviousSubnets(
   const text = await readSubnetFile(subnetFile);
   const file = parseSubnetFile(text ?? '');
   const bridged = addresses
-    .filter(({ iface }) => iface === DOCKER_BRIDGE)
+    .filter(({ iface }) => LEASE_BRIDGES.includes(iface))
     .map(({ ip, prefixLength }) => cidrOf(ip, prefixLength));
   return {
     of: (config) => {

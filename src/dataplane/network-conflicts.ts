@@ -1,14 +1,14 @@
 /**
  * Whether this host already uses the container network for something else: an address or a route in it that is
- * neither ours nor Docker's default bridge (which gets its subnet from us) would break, or break us. Pure.
+ * neither ours nor a bridge of Docker that gets its subnet from us would break, or break us. Pure.
  */
+import { LEASE_BRIDGES } from '../docker/names.ts';
 import { EXIT, type Refusal, refuse } from '../errors.ts';
 import { type Cidr, cidrContains, cidrCovers, cidrLength } from '../net/cidr.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { ActualRoute, ActualState } from './kernel.ts';
 import { isMarked, LOOPBACK_METRIC, wasMadeByUs } from './ownership.ts';
 
-const DOCKER_BRIDGE = 'docker0';
 const NAMED_MAX = 3;
 
 export interface NetworkConflicts {
@@ -24,7 +24,7 @@ export function networkConflicts(
   actual: ActualState,
   foreign: readonly ActualRoute[],
 ): NetworkConflicts {
-  const exempt = new Set([DOCKER_BRIDGE, ...actual.links.filter(wasMadeByUs).map(({ name }) => name)]);
+  const exempt = new Set([...LEASE_BRIDGES, ...actual.links.filter(wasMadeByUs).map(({ name }) => name)]);
   const addresses = actual.addresses.filter(
     (address) =>
       cidrContains(network, address.ip) &&

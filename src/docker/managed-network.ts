@@ -8,7 +8,7 @@ import { EXIT, type Refusal, refuse } from '../errors.ts';
 import { type Cidr, cidrBase, cidrFamily, cidrsOverlap } from '../net/cidr.ts';
 import { ipAdd } from '../net/ip.ts';
 import type { EngineNetwork } from './engine.ts';
-import { DEFAULT_BRIDGE, NETWORK_NAME } from './names.ts';
+import { DEFAULT_BRIDGE, NETWORK_DEVICE, NETWORK_NAME } from './names.ts';
 
 export interface NetworkWish {
   /** The lease, one a family. */
@@ -26,7 +26,6 @@ export type NetworkPlan =
   | { readonly kind: 'docker0' }
   | { readonly kind: 'refuse'; readonly refusal: Refusal };
 
-const DEVICE = 'tsfl0';
 const LABEL = 'io.tsflannel.managed';
 /** API 1.48 is Docker 28: with it came `nat-unprotected`, and the rules that need it. */
 const UNPROTECTED_API_MINOR = 48;
@@ -82,7 +81,7 @@ function options(
     'nat-unprotected',
   ]);
   return {
-    [`${bridge}.name`]: DEVICE,
+    [`${bridge}.name`]: NETWORK_DEVICE,
     [`${bridge}.enable_ip_masquerade`]: String(masquerade),
     'com.docker.network.driver.mtu': String(mtu),
     ...(apiMinor >= UNPROTECTED_API_MINOR && Object.fromEntries(modes)),

@@ -3,9 +3,12 @@
  * service. Hosts a and b on one L2 have it, host d behind a router has its lease on docker0, so host-gw, vxlan, the
  * network and docker0 are mixed. On a the engine comes before the agent, elsewhere after it.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Agent, Status } from '../lab/agent.ts';
 import { fourHosts, type Hosts, startCluster } from '../lab/cluster.ts';
+import type { RunResult } from '../lab/command.ts';
 import { eventually } from '../lab/eventually.ts';
 import type { Host } from '../lab/lab.ts';
 import type { Namespace } from '../lab/namespace.ts';
@@ -14,6 +17,14 @@ import { useLab } from '../lab/use-lab.ts';
 import { type DockerContainer, type Engine, startEngine, sweepCgroups } from '../support/docker-engine.ts';
 
 const PORT = 8080;
+
+/** A directory of the test over the /etc of the machine, with a unit of Docker; then a shell line, with arguments. */
+const OVERLAY = `
+  dir=$1 line=$2; shift 3
+  mkdir -p "$dir/upper/systemd/system" "$dir/work"
+  printf '[Service]\\nExecStart=/opt/dockerd --tls --mtu=9000\\n' >"$dir/upper/systemd/system/docker.service"
+  mount -t overlay overlay -o "lowerdir=/etc,upperdir=$dir/upper,workdir=$dir/work" /etc
+  eval "$line"`;
 
 interface Applied {
   readonly applied: string;
@@ -153,6 +164,43 @@ describe('real engines and a network for docker compose', () => {
       exitCode: 7,
       text: expect.stringContaining('shop-db-1, shop-web-1'),
     });
+  });
+
+  test('a host does not leave while containers use its lease, on either bridge', async () => {
+    for (const [agent, bridge, count] of [
+      [a, 'tsfl0', '2 containers'],
+      [d, 'docker0', '1 container'],
+    ] as const)
+      expect(await agent.refused(['leave'])).toMatchObject({
+        code: 'containers-on-lease',
+        exitCode: 9,
+        text: expect.stringMatching(`^${count} uses? the lease of this host on ${bridge} `),
+      });
+  });
+
+  test('the drop-in is made from the unit of the machine, and options in daemon.json are in its way', async () => {
+    const layer = join(d.host.directory, 'etc');
+    const machine = ['unshare', '--mount', 'sh', '-ec', OVERLAY, 'sh', layer];
+    const applied = async (prepare: string, words: readonly string[]): Promise<RunResult> => {
+      const command = d.commandLine(['docker-opts', ...words, '--json']);
+      return d.host.tryRun([...machine, `${prepare} "$@"`, 'sh', ...command], { env: d.env });
+    };
+    const made = await applied('', ['--format', 'dropin', '--apply']);
+    expect([made.code, JSON.parse(made.stdout)]).toEqual([0, { applied: 'dropin', changed: true }]);
+    const path = join(layer, 'upper/systemd/system/docker.service.d/tsflannel.conf');
+    expect(readFileSync(path, 'utf8')).toContain(`\nEnvironmentFile=-${d.subnetFile}\n`);
+    // That of the unit of this test, which is on top of whatever the machine has.
+    expect(readFileSync(path, 'utf8')).toMatch(/\nExecStart=\/opt\/dockerd --tls --bip=/);
+    for (const words of [['--apply'], ['--format', 'dropin', '--apply']]) {
+      const refused = await applied(
+        `mkdir -p /etc/docker; echo '{"bip": "10.9.0.1/24"}' >/etc/docker/daemon.json;`,
+        words,
+      );
+      expect([refused.code, JSON.parse(refused.stdout)]).toMatchObject([
+        7,
+        { error: { code: 'daemon-json' } },
+      ]);
+    }
   });
 
   test('after a restart of the engine all is as before, and the agent has seen it', async () => {

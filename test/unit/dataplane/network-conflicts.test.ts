@@ -55,10 +55,11 @@ test('a wider route that covers it is a warning, the default route is none', asy
   ]);
 });
 
-test('Docker’s default bridge and what is ours are none', async () => {
+test('Docker’s bridges on the lease and what is ours are none', async () => {
   const mac = localMac(Buffer.alloc(6));
   const found = await check((kernel) => {
     kernel.addAddress('docker0', toIp('10.5.1.1'), 24);
+    kernel.addAddress('tsfl0', toIp('10.5.3.1'), 24);
     kernel.addAddress('lo', toIp('10.5.1.0'), 32, true);
     const device = {
       name: 'flannel.1',
