@@ -77,17 +77,6 @@ export function formatNetworkConfig(config: NetworkConfig): string {
   return JSON.stringify(config, null, 2);
 }
 
-/** Why this version cannot run a valid configuration, in one sentence. */
-export function supported(config: NetworkConfig): Refusal | null {
-  if (!config.EnableIPv6) return null;
-  return refuse(
-    'ipv6-unsupported',
-    EXIT.usage,
-    'EnableIPv6 is true in the network configuration, but this version carries IPv4 only.',
-    'Set EnableIPv6 to false and EnableIPv4 to true.',
-  );
-}
-
 /** What the network has, IPv4 first. */
 export function networkFamilies(config: NetworkConfig): readonly Family[] {
   return FAMILIES.filter((family) => subnetRange(config, family) !== null);

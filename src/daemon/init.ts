@@ -29,7 +29,7 @@ import {
 import type { Replica } from '../cluster/replica.ts';
 import { certificateDigest, formatToken, newTokenSecret } from '../cluster/token.ts';
 import type { Address } from '../config/address.ts';
-import { type NetworkConfig, networkFamilies, supported } from '../config/network-config.ts';
+import { type NetworkConfig, networkFamilies } from '../config/network-config.ts';
 import { DEFAULT_PORT } from '../config/ports.ts';
 import { EXIT, refuse, TsflannelError } from '../errors.ts';
 import { type Ip, ipFamily } from '../net/ip.ts';
@@ -51,8 +51,6 @@ const TOKEN_TTL_MS = 24 * 60 * 60 * 1000;
 const FOUNDING_MS = 30_000;
 
 export async function initCluster(options: InitOptions): Promise<Running<InitReady>> {
-  const refusal = supported(options.network);
-  if (refusal !== null) throw new TsflannelError(refusal);
   const workplace = await openWorkplace(options, {
     joins: null,
     peers: options.peers.map(({ ip }) => ip),

@@ -25,6 +25,7 @@ export interface Peer {
   readonly name: string;
   readonly publicIp: string;
   readonly subnet: string | null;
+  readonly ipv6Subnet: string | null;
   readonly path: string;
 }
 
@@ -35,7 +36,8 @@ export interface Status {
   readonly node: {
     readonly id: string;
     readonly name: string;
-    readonly publicIp: string;
+    readonly publicIp: string | null;
+    readonly publicIpv6: string | null;
     readonly iface: string;
   };
   readonly raft: {
@@ -47,7 +49,11 @@ export interface Status {
     readonly voters: number;
     readonly learners: number;
   };
-  readonly lease: { readonly subnet: string; readonly mtu: number } | null;
+  readonly lease: {
+    readonly subnet: string | null;
+    readonly ipv6Subnet: string | null;
+    readonly mtu: number;
+  } | null;
   readonly routes: { readonly desired: number; readonly installed: number; readonly foreign: number };
   readonly peers: readonly Peer[];
 }
@@ -187,11 +193,25 @@ export class Agent {
     );
   }
 
-  /** `10.5.42.1/24`, what Docker gets. */
+  /** `10.5.42.1/24`, what Docker gets; of IPv6 where the network has nothing else. */
   get gateway(): string {
-    const gateway = this.subnetEnv()?.['FLANNEL_SUBNET'];
-    if (gateway === undefined) throw new Error(`${this.subnetFile} holds no FLANNEL_SUBNET`);
+    const [gateway] = this.gateways;
+    if (gateway === undefined) throw new Error(`${this.subnetFile} holds no subnet`);
     return gateway;
+  }
+
+  /** Of each family of the network. */
+  get gateways(): readonly string[] {
+    const variables = this.subnetEnv() ?? {};
+    return [variables['FLANNEL_SUBNET'], variables['FLANNEL_IPV6_SUBNET']].filter((one) => one !== undefined);
+  }
+
+  /** The lease: a subnet of each family. */
+  get subnets(): readonly string[] {
+    return this.gateways.map((gateway) => {
+      const [address = '', length] = gateway.split('/');
+      return cidrOf(toIp(address), Number(length));
+    });
   }
 
   /** `10.5.42.0/24`. */
@@ -202,10 +222,14 @@ export class Agent {
 
   /** A plain container on this host, from subnet.env as Docker would make one. `index` 0 has the first address. */
   container(lab: Lab, index = 0): Promise<Container> {
-    const gateway = this.gateway;
-    return lab.container(`c${this.host.name}${index}`, this.host, {
-      address: gateway.replace(/.*(?=\/)/, (first) => ipAdd(toIp(first), index + 1)),
+    const [first, second] = this.gateways.map((gateway) => ({
+      address: gateway.replace(/.*(?=\/)/, (own) => ipAdd(toIp(own), index + 1)),
       gateway,
+    }));
+    if (first === undefined) throw new Error(`${this.subnetFile} holds no subnet`);
+    return lab.container(`c${this.host.name}${index}`, this.host, {
+      ...first,
+      ...(second && { second }),
       mtu: Number(this.subnetEnv()?.['FLANNEL_MTU']),
     });
   }

@@ -96,9 +96,13 @@ export async function leaderOf(agents: readonly Agent[]): Promise<Agent> {
 /** Every host's kernel has a route to every other's lease. */
 export async function routed(agents: readonly Agent[]): Promise<void> {
   for (const agent of agents) {
-    const wanted = agents.filter((other) => other !== agent).map(({ subnet }) => subnet);
+    const wanted = agents.filter((other) => other !== agent).flatMap(({ subnets }) => subnets);
     await eventually(`routes to ${wanted.join(', ')} on ${agent.host.name}`, async () => {
-      const lines = (await agent.host.ip('route show proto 139')).split('\n');
+      const tables = [
+        await agent.host.ip('route show proto 139'),
+        await agent.host.ip('-6 route show proto 139'),
+      ];
+      const lines = tables.join('\n').split('\n');
       return wanted.every((subnet) => lines.some((line) => line.startsWith(`${subnet} `))) ? true : undefined;
     });
   }

@@ -49,6 +49,8 @@ export interface ContainerOptions {
   readonly address: string;
   /** Address of the host's bridge: `10.5.7.1/24`. */
   readonly gateway: string;
+  /** The same in the other family. */
+  readonly second?: { readonly address: string; readonly gateway: string };
   readonly mtu?: number;
   readonly bridge?: string;
 }
@@ -75,11 +77,14 @@ export class Host extends Namespace {
 
 export class Container extends Namespace {
   readonly address: string;
+  /** Of each family that it has. */
+  readonly addresses: readonly string[];
   readonly host: Host;
 
-  constructor(name: string, netns: string, address: string, host: Host) {
+  constructor(name: string, netns: string, { address, second }: ContainerOptions, host: Host) {
     super(name, netns);
     this.address = address.replace(/\/.*/, '');
+    this.addresses = [address, ...(second ? [second.address] : [])].map((one) => one.replace(/\/.*/, ''));
     this.host = host;
   }
 }
@@ -142,19 +147,21 @@ export class Lab implements AsyncDisposable {
     const router = await this.namespace(name);
     for (const [index, leg] of legs.entries()) await this.#plug(router, leg, `eth${index}`);
     await router.sysctl('net.ipv4.ip_forward', 1);
+    await router.tryRun(['sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1']);
     return router;
   }
 
   /** A container without an engine; makes the host's bridge on first use, as an engine would. */
   async container(name: string, host: Host, options: ContainerOptions): Promise<Container> {
-    const { bridge = 'docker0', mtu = 1500 } = options;
+    const { bridge = 'docker0', mtu = 1500, second } = options;
+    const both = second === undefined ? [options] : [options, second];
     const netns = `${this.prefix}-${name}`;
-    const container = await this.#make(new Container(name, netns, options.address, host));
+    const container = await this.#make(new Container(name, netns, options, host));
     const links = await host.ip('-brief link show type bridge');
     if (!links.split('\n').some((line) => line.startsWith(`${bridge} `)))
       await host.configure([
         `link add ${bridge} mtu ${mtu} type bridge`,
-        `address add ${options.gateway} dev ${bridge}`,
+        ...both.map(({ gateway }) => `address add ${gateway} dev ${bridge}`),
         `link set ${bridge} up`,
       ]);
     // Index and not name, which may be longer than an interface's.
@@ -164,9 +171,9 @@ export class Lab implements AsyncDisposable {
       `link set ${port} up`,
     ]);
     await container.configure([
-      `address add ${options.address} dev eth0`,
+      ...both.map(({ address }) => `address add ${address} dev eth0`),
       'link set eth0 up',
-      `route add default via ${options.gateway.replace(/\/.*/, '')}`,
+      ...both.map(({ gateway }) => `route add default via ${gateway.replace(/\/.*/, '')}`),
     ]);
     return container;
   }

@@ -83,7 +83,7 @@ describe('on a host of its own', () => {
     expect(await refused(2, ['init', '--config', file])).toContain(file);
     expect(await refused(2, ['init', '--config', `${file}.missing`])).toContain(`${file}.missing`);
     writeFileSync(file, '{"Network": "10.2.0.0/16", "EnableIPv6": true, "IPv6Network": "fd00:2::/48"}');
-    expect(await refused(2, ['init', '--config', file])).toMatch(/IPv6/);
+    expect(await refused(2, ['init', '--config', file])).toMatch(/eth0 has no IPv6/);
     expect((await agent.cli(['config', 'validate', file])).code).toBe(0);
     writeFileSync(file, '{}');
     const error = await agent.refused(['config', 'validate', file]);

@@ -4,7 +4,6 @@ import {
   type NetworkConfig,
   type NetworkOptions,
   networkConfigFromOptions,
-  supported,
 } from '../../config/network-config.ts';
 import { type Refusal, TsflannelError } from '../../errors.ts';
 import {
@@ -37,12 +36,8 @@ async function readNetwork({ given }: Context): Promise<NetworkConfig> {
   const path = given.get(CONFIG_FILE);
   const file = path === undefined ? undefined : await readInputFile(path, CONFIG_BYTES_MAX);
   const result = networkConfigFromOptions(networkOptions(given), file);
-  const fail = (refusal: Refusal): TsflannelError =>
-    new TsflannelError(path === undefined ? refusal : ofFile(path, refusal));
-  if (!result.ok) throw fail(result.refusal);
-  const refusal = supported(result.config);
-  if (refusal !== null) throw fail(refusal);
-  return result.config;
+  if (result.ok) return result.config;
+  throw new TsflannelError(path === undefined ? result.refusal : ofFile(path, result.refusal));
 }
 
 /** The texts are flannel's and name no file. */

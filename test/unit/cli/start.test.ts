@@ -157,12 +157,11 @@ On every other host run
     expect(existsSync(join(directory, 'data'))).toBe(false);
   });
 
-  test('IPv6 is refused with one sentence', async () => {
+  test('a network of both families is passed on whole', async () => {
     const path = join(directory, 'dual.json');
     writeFileSync(path, '{"Network":"10.2.0.0/16","EnableIPv6":true,"IPv6Network":"fd00::/48"}');
-    const result = await run(['init', '--config', path, '--json']);
-    expect(failure(result)).toMatchObject({ code: 'ipv6-unsupported', exitCode: 2 });
-    expect(calls.init).toEqual([]);
+    expect((await run(['init', '--config', path])).code).toBe(0);
+    expect(calls.init[0]?.network).toMatchObject({ Network: '10.2.0.0/16', IPv6Network: 'fd00::/48' });
   });
 });
 
@@ -187,6 +186,11 @@ describe('join', () => {
       role: null,
       subnets: ['10.2.5.0/24'],
     });
+    const both = ['join', token, '10.0.0.1', '--subnet', '10.2.5.0/24,fd00:0:0:5::/64'];
+    expect((await run(both)).code).toBe(0);
+    expect(calls.join[1]?.subnets).toEqual(['10.2.5.0/24', 'fd00:0:0:5::/64']);
+    const two = await run([...both.slice(0, -1), '10.2.5.0/24,10.2.6.0/24']);
+    expect([two.code, two.stderr]).toEqual([2, expect.stringContaining('one of each family')]);
     const { node, lease } = ready;
     expect(JSON.parse((await run(['join', token, '10.0.0.1', '--json'])).stdout)).toEqual({ node, lease });
   });

@@ -12,7 +12,6 @@ import {
   networkConfigFromOptions,
   parseNetworkConfig,
   subnetRange,
-  supported,
 } from '../../../src/config/network-config.ts';
 
 function config(text: string): NetworkConfig {
@@ -318,12 +317,6 @@ it('bounds the VNI by the name of the device for IPv6', () => {
     ok: false,
     refusal: { text: 'VNI must be at most 9999 with EnableIPv6, not 10000' },
   });
-});
-
-it('refuses IPv6 in one sentence until it is carried', () => {
-  expect(supported(config('{"Network":"10.5.0.0/16"}'))).toBeNull();
-  const dual = config('{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fc00::/48"}');
-  expect(supported(dual)).toMatchObject({ exitCode: 2, code: 'ipv6-unsupported' });
 });
 
 it('never throws, and what it accepts it accepts again unchanged', () => {
