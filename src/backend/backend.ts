@@ -2,7 +2,14 @@
  * From leases, facts of this host and chosen paths to what the kernel should hold. The one place that knows what a
  * backend type means for the kernel; pure, and complete each time it is asked.
  */
-import type { BackendConfig, HostGwBackend, NetworkConfig, VxlanBackend } from '../config/network-config.ts';
+import {
+  type BackendConfig,
+  type HostGwBackend,
+  type NetworkConfig,
+  networkFamilies,
+  subnetRange,
+  type VxlanBackend,
+} from '../config/network-config.ts';
 import {
   type DesiredState,
   type FdbEntry,
@@ -25,11 +32,11 @@ import {
   RULE_PRIORITY_VXLAN,
 } from '../dataplane/ownership.ts';
 import { type Cidr, cidrBase, hostCidr, toCidr } from '../net/cidr.ts';
-import type { Family } from '../net/ip.ts';
+import { FAMILIES, type Family } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import type { ChosenPath, LinkMtus } from '../path/candidate.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
-import { type LeaseSnapshot, leaseSide } from '../subnet/lease.ts';
+import { type LeaseSnapshot, leaseSide, subnetOf } from '../subnet/lease.ts';
 import { directProbeRoute, directRoute } from './host-gw.ts';
 import {
   outerMtu,
@@ -46,16 +53,34 @@ export function desired(
   host: HostFacts,
   paths: ReadonlyMap<Cidr, ChosenPath>,
 ): DesiredState {
-  const { own, peers, config } = snapshot;
-  const { Backend: backend } = config;
   // Without a subnet there is nothing to send from; alloc wants the lease and nothing in the kernel.
-  if (own === null || own.subnet === null || backend.Type === 'alloc') return NOTHING_DESIRED;
-  const device = tunnelled(backend) ? vxlanDevice(backend, own.nodeId, host) : null;
-  const src = cidrBase(own.subnet);
+  if (snapshot.own === null || snapshot.config.Backend.Type === 'alloc') return NOTHING_DESIRED;
+  const states = FAMILIES.map((family) => desiredIn(family, snapshot, host, paths));
+  return {
+    devices: states.flatMap(({ devices }) => devices),
+    addresses: states.flatMap(({ addresses }) => addresses),
+    routes: states.flatMap(({ routes }) => routes),
+    rules: states.flatMap(({ rules }) => rules),
+    neighbours: states.flatMap(({ neighbours }) => neighbours),
+    fdb: states.flatMap(({ fdb }) => fdb),
+  };
+}
+
+function desiredIn(
+  family: Family,
+  { own, peers, config }: LeaseSnapshot<NetworkConfig>,
+  host: HostFacts,
+  paths: ReadonlyMap<Cidr, ChosenPath>,
+): DesiredState {
+  const subnet = own === null ? null : subnetOf(own, family);
+  if (own === null || subnet === null) return NOTHING_DESIRED;
+  const { Backend: backend } = config;
+  const device = tunnelled(backend) ? vxlanDevice(backend, own.nodeId, host, family) : null;
+  const src = cidrBase(subnet);
   const fdb = new Map<Mac, FdbEntry>();
   const neighbours: Neighbour[] = [];
   const routes: Route[] = [];
-  for (const side of peers.flatMap((peer) => leaseSide(peer, 4) ?? [])) {
+  for (const side of peers.flatMap((peer) => leaseSide(peer, family) ?? [])) {
     const path = paths.get(side.subnet);
     if (path === undefined) continue;
     const { kind, mtus } = path;
@@ -72,14 +97,17 @@ export function desired(
     const used = kind === 'vxlan' ? vxlanRoute(device, side, src, mtus.vxlan) : null;
     routes.push(...[vxlanProbeRoute(device, side, src), used].filter((route) => route !== null));
   }
-  if (config.Network !== undefined) routes.push(unreachable(config.Network, MAIN_TABLE));
-  const probes = probeRules(4);
+  const network = subnetRange(config, family)?.network;
+  if (network !== undefined) routes.push(unreachable(network, MAIN_TABLE));
+  const rules = probeRules(family);
   // A lookup that finds nothing in a probe table goes on to the main one, and would prove whatever is used there.
-  routes.push(...probes.map(({ table }) => unreachable(toCidr('0.0.0.0/0'), table)));
+  routes.push(...rules.map(({ table }) => unreachable(ANYWHERE[family], table)));
   const devices = device === null ? [] : [device];
-  const addresses = [baseAddress(own.subnet, device)];
-  return { devices, addresses, routes, rules: probes, neighbours, fdb: [...fdb.values()] };
+  const addresses = [baseAddress(subnet, device)];
+  return { devices, addresses, routes, rules, neighbours, fdb: [...fdb.values()] };
 }
+
+const ANYWHERE: Readonly<Record<Family, Cidr>> = { 4: toCidr('0.0.0.0/0'), 6: toCidr('::/0') };
 
 function probeRules(family: Family): readonly Rule[] {
   const rule = { family, mask: PROBE_MARK_MASK };
@@ -89,9 +117,15 @@ function probeRules(family: Family): readonly Rule[] {
   ];
 }
 
-/** FLANNEL_MTU: what containers get. With host-gw they keep the link's, and routes carry what is less. */
-export function containerMtu(backend: BackendConfig, linkMtu: number): number {
-  return backend.Type === 'vxlan' ? outerMtu(backend, linkMtu) - VXLAN_OVERHEAD_BYTES[4] : linkMtu;
+/**
+ * FLANNEL_MTU: what containers get, one for both families. With host-gw they keep the link's, and routes carry what is
+ * less.
+ */
+export function containerMtu(config: NetworkConfig, linkMtu: number): number {
+  const { Backend: backend } = config;
+  if (backend.Type !== 'vxlan') return linkMtu;
+  const overheads = networkFamilies(config).map((family) => VXLAN_OVERHEAD_BYTES[family]);
+  return outerMtu(backend, linkMtu) - Math.max(...overheads);
 }
 
 /** What the links of both ends let through, on either way. */

@@ -8,7 +8,7 @@ import { MAIN_TABLE, PROBE_TABLE_VXLAN, ROUTE_METRIC } from '../dataplane/owners
 import { cidrBase, hostCidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import { linkLocalOf, localMac, MAC_BYTES, type Mac } from '../net/mac.ts';
-import type { HostFacts } from '../path/interface-selection.ts';
+import { type HostFacts, hostAddress } from '../path/interface-selection.ts';
 import type { LeaseSide, NodeId } from '../subnet/lease.ts';
 
 /** The outer IP header, UDP 8, vxlan 8, inner Ethernet 14. */
@@ -35,15 +35,17 @@ export function vxlanDevice(
   backend: HostGwBackend | VxlanBackend,
   nodeId: NodeId,
   host: HostFacts,
+  family: Family,
 ): VxlanDevice | null {
-  if (host.address === null) return null;
+  const local = hostAddress(host, family);
+  if (local === null) return null;
   return {
-    name: vxlanDeviceName(backend.VNI),
+    name: vxlanDeviceName(backend.VNI, family),
     vni: backend.VNI,
     port: backend.Port,
-    local: host.address,
-    mac: vtepMac(nodeId),
-    mtu: outerMtu(backend, host.mtu) - VXLAN_OVERHEAD_BYTES[4],
+    local,
+    mac: vtepMac(nodeId, family),
+    mtu: outerMtu(backend, host.mtu) - VXLAN_OVERHEAD_BYTES[family],
     learning: backend.Type === 'vxlan' && backend.Learning,
     gbp: backend.Type === 'vxlan' && backend.GBP,
   };

@@ -7,20 +7,28 @@
 import { containerMtu, desired, tunnelled } from '../backend/backend.ts';
 import { vxlanDeviceName } from '../backend/vxlan.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
-import type { NetworkConfig } from '../config/network-config.ts';
+import { type NetworkConfig, subnetRange } from '../config/network-config.ts';
 import { type DesiredState, NOTHING_DESIRED } from '../dataplane/desired-state.ts';
 import { type Kernel, KernelError } from '../dataplane/kernel.ts';
 import { PROBE_MARK_DIRECT, PROBE_MARK_MASK, PROBE_MARK_VXLAN } from '../dataplane/ownership.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
 import { type ListedRoute, routeList } from '../dataplane/route-list.ts';
 import { TsflannelError } from '../errors.ts';
-import type { Clamp, Firewall, FirewallConfig, FirewallEngine, PeerSource } from '../firewall/firewall.ts';
-import { type Cidr, cidrBase } from '../net/cidr.ts';
+import type {
+  Clamp,
+  Firewall,
+  FirewallConfig,
+  FirewallEngine,
+  FirewallFamily,
+  PeerSource,
+} from '../firewall/firewall.ts';
+import { cidrBase } from '../net/cidr.ts';
+import { FAMILIES, type Family } from '../net/ip.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { OpenProbeSocket } from '../path/prober.ts';
-import { type Lease, type LeaseSnapshot, leaseSide, type NodeId } from '../subnet/lease.ts';
+import { type Lease, type LeaseSnapshot, leaseSide, type NodeId, subnetOf } from '../subnet/lease.ts';
 import { writeSubnetFile } from '../subnet/subnet-file.ts';
 import { PeerPaths } from './peer-paths.ts';
 
@@ -164,14 +172,14 @@ export class DataPlane implements AsyncDisposable {
 
   async #pass(): Promise<void> {
     const snapshot = this.#snapshot;
-    const host = this.#host;
-    if (snapshot === null || snapshot.own === null || host === null) return;
+    if (snapshot === null || snapshot.own === null || this.#host === null) return;
     const { own } = snapshot;
+    const host = withKnownAddresses(this.#host, own);
     try {
       await this.paths.update(snapshot, host);
       // Routes do not wait for the firewall: its tools take longer than the kernel, and it guards more than it opens.
       this.#route(snapshot, host);
-      if (own.subnet !== null) await this.#applyFirewall(snapshot, own.subnet, host);
+      await this.#applyFirewall(snapshot, own, host);
       await this.#writeSubnetFile(snapshot, own, host);
       this.#problem = null;
     } catch (error) {
@@ -197,16 +205,17 @@ export class DataPlane implements AsyncDisposable {
 
   /** A path that died is left now, whatever a pass is waiting for; the firewall follows where it is concerned. */
   #steer(): void {
-    if (this.#closed || this.#snapshot === null || this.#host === null || this.#desired === NOTHING_DESIRED)
-      return;
-    this.#route(this.#snapshot, this.#host);
+    const snapshot = this.#snapshot;
+    if (this.#closed || snapshot === null || snapshot.own === null || this.#host === null) return;
+    if (this.#desired === NOTHING_DESIRED) return;
+    this.#route(snapshot, withKnownAddresses(this.#host, snapshot.own));
     this.#options.onChange();
-    if (JSON.stringify(this.#clamps(this.#snapshot, this.#host)) !== this.#clamped) this.#wake();
+    if (JSON.stringify(this.#clamps(snapshot, this.#host)) !== this.#clamped) this.#wake();
   }
 
   /** Peers that packets of our containers' full length do not reach. */
   #clamps({ config }: LeaseSnapshot<NetworkConfig>, host: HostFacts): readonly Clamp[] {
-    const full = containerMtu(config.Backend, host.mtu);
+    const full = containerMtu(config, host.mtu);
     return [...this.paths.current].flatMap(([subnet, { kind, mtus }]) => {
       const mtu = kind === null ? null : mtus[kind];
       return mtu === null || mtu >= full ? [] : [{ subnet, mtu }];
@@ -214,11 +223,11 @@ export class DataPlane implements AsyncDisposable {
   }
 
   /** With alloc nothing of ours is in the kernel: what an earlier configuration left goes, once. */
-  async #applyFirewall(snapshot: LeaseSnapshot<NetworkConfig>, subnet: Cidr, host: HostFacts): Promise<void> {
+  async #applyFirewall(snapshot: LeaseSnapshot<NetworkConfig>, own: Lease, host: HostFacts): Promise<void> {
     const { firewall } = this.#options;
     if (snapshot.config.Backend.Type !== 'alloc') {
       this.#hasFirewall = true;
-      const config = this.#firewallConfig(snapshot, subnet, host);
+      const config = this.#firewallConfig(snapshot, own, host);
       this.#clamped = JSON.stringify(config.clamps);
       await firewall.apply(config);
     } else if (this.#hasFirewall) {
@@ -227,18 +236,12 @@ export class DataPlane implements AsyncDisposable {
     }
   }
 
-  #firewallConfig(snapshot: LeaseSnapshot<NetworkConfig>, subnet: Cidr, host: HostFacts): FirewallConfig {
-    const { config, memberIps, peers } = snapshot;
+  #firewallConfig(snapshot: LeaseSnapshot<NetworkConfig>, own: Lease, host: HostFacts): FirewallConfig {
     const { agent } = this.#options;
-    const backend = config.Backend;
-    const vxlan = tunnelled(backend)
-      ? { device: vxlanDeviceName(backend.VNI), vni: backend.VNI, port: backend.Port }
-      : null;
-    const family = { network: config.Network ?? subnet, subnet, base: cidrBase(subnet), memberIps, vxlan };
     return {
-      families: [family],
+      families: FAMILIES.flatMap((family) => firewallFamily(snapshot, own, family) ?? []),
       iface: host.iface,
-      peers: peers.flatMap((peer) => this.#sources(peer, host, vxlan?.device ?? null)),
+      peers: FAMILIES.flatMap((family) => this.#sources(snapshot, host, family)),
       clamps: this.#clamps(snapshot, host),
       probes: { directMark: PROBE_MARK_DIRECT, vxlanMark: PROBE_MARK_VXLAN, mask: PROBE_MARK_MASK },
       engine: this.#engine,
@@ -249,17 +252,24 @@ export class DataPlane implements AsyncDisposable {
   }
 
   /** Every way that the packets of a peer may come, the one in use and the others: it may choose another first. */
-  #sources(peer: Lease, host: HostFacts, device: string | null): PeerSource[] {
-    const side = leaseSide(peer, 4);
-    if (side === null) return [];
-    const { subnet } = side;
-    const mtus = this.paths.current.get(subnet)?.mtus;
-    const mac = side.vxlan?.VtepMAC;
-    const direct = mtus !== undefined && mtus.direct !== null;
-    return [
-      ...(direct ? [{ subnet, iface: host.iface, mac: null }] : []),
-      ...(device !== null && mac !== undefined ? [{ subnet, iface: device, mac }] : []),
-    ];
+  #sources(
+    { config, peers }: LeaseSnapshot<NetworkConfig>,
+    host: HostFacts,
+    family: Family,
+  ): readonly PeerSource[] {
+    const tunnel = tunnelOf(config, family);
+    return peers.flatMap((peer) => {
+      const side = leaseSide(peer, family);
+      if (side === null) return [];
+      const { subnet } = side;
+      const mtus = this.paths.current.get(subnet)?.mtus;
+      const mac = side.vxlan?.VtepMAC;
+      const direct = mtus !== undefined && mtus.direct !== null;
+      return [
+        ...(direct ? [{ subnet, iface: host.iface, mac: null }] : []),
+        ...(tunnel !== null && mac !== undefined ? [{ subnet, iface: tunnel.device, mac }] : []),
+      ];
+    });
   }
 
   async #writeSubnetFile(
@@ -268,7 +278,7 @@ export class DataPlane implements AsyncDisposable {
     host: HostFacts,
   ): Promise<void> {
     const { subnetFile, ipMasq } = this.#options.agent;
-    const mtu = containerMtu(config.Backend, host.mtu);
+    const mtu = containerMtu(config, host.mtu);
     const file = { config, subnet: own.subnet, ipv6Subnet: own.ipv6Subnet, mtu, ipMasq };
     const text = JSON.stringify(file);
     if (text === this.#written) return;
@@ -276,6 +286,37 @@ export class DataPlane implements AsyncDisposable {
     this.#written = text;
     this.#options.log.info('subnet-file-written', `${subnetFile} is written.`, { subnet: own.subnet, mtu });
   }
+}
+
+/** Null where the host has no subnet of the family. */
+function firewallFamily(
+  { config, memberIps }: LeaseSnapshot<NetworkConfig>,
+  own: Lease,
+  family: Family,
+): FirewallFamily | null {
+  const subnet = subnetOf(own, family);
+  if (subnet === null) return null;
+  const network = subnetRange(config, family)?.network ?? subnet;
+  return { network, subnet, base: cidrBase(subnet), memberIps, vxlan: tunnelOf(config, family) };
+}
+
+function tunnelOf({ Backend: backend }: NetworkConfig, family: Family): FirewallFamily['vxlan'] {
+  if (!tunnelled(backend)) return null;
+  const { VNI: vni, Port: port } = backend;
+  return { device: vxlanDeviceName(vni, family), vni, port };
+}
+
+/**
+ * An address that is gone for now, as IPv6 ones are after a link was down, is still where the others send to: nothing of
+ * ours that has it in it goes. The host's own is waited for.
+ */
+function withKnownAddresses(host: HostFacts, { attributes }: Lease): HostFacts {
+  const { publicIp, publicIpv6, interfaceIp } = attributes;
+  return {
+    ...host,
+    address: host.address ?? interfaceIp ?? publicIp,
+    address6: host.address6 ?? publicIpv6,
+  };
 }
 
 function problemOf(error: unknown): Omit<Problem, 'severity'> {

@@ -76,7 +76,7 @@ export function leaseFacts({ dataPlane, replica, watcher }: FactSources): OwnLea
   return {
     subnet,
     ipv6Subnet,
-    mtu: containerMtu(snapshot.config.Backend, linkMtu),
+    mtu: containerMtu(snapshot.config, linkMtu),
     expiresAt: replica === null ? null : wallClock(expiresAt, replica.clusterTime),
   };
 }
@@ -123,8 +123,9 @@ function peerFact(
   lease: Lease,
 ): PeerFacts {
   const subnets = subnetsOf(lease);
-  // IPv4 first, which is what the fields of one path are about where there are two.
-  const path = subnets.map((subnet) => paths.get(subnet)).find((one) => one !== undefined);
+  // Of two families the fields are about IPv4, unless only IPv6 is in trouble.
+  const known = subnets.map((subnet) => paths.get(subnet)).filter((one) => one !== undefined);
+  const path = known.find(({ state }) => state === 'down') ?? known[0];
   const used = path === undefined || path.kind === null ? null : path.candidates[path.kind];
   const name = replica?.state?.members.get(lease.nodeId)?.name ?? lease.nodeId.slice(0, 8);
   return {

@@ -3,17 +3,20 @@
  * that spoils the checksums of the tunnel. Derives what to look for from the data plane as it is, and starts when that
  * is ready.
  */
+
 import { tunnelled } from '../backend/backend.ts';
 import { vtepMac, vxlanDeviceName } from '../backend/vxlan.ts';
+import { networkFamilies } from '../config/network-config.ts';
 import type { Wanted } from '../host/surroundings.ts';
 import { SurroundingsWatch } from '../host/watch.ts';
 import { cidrBase } from '../net/cidr.ts';
+import { FAMILIES } from '../net/ip.ts';
 import { Ethtool } from '../netlink/ethtool.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import { ChecksumWatch, type Tunnel } from '../path/checksum-watch.ts';
 import { answersSyn } from '../path/syn.ts';
-import type { NodeId } from '../subnet/lease.ts';
+import { type NodeId, subnetOf } from '../subnet/lease.ts';
 import type { DataPlane } from './data-plane.ts';
 
 export interface HostChecksOptions {
@@ -73,7 +76,12 @@ export class HostChecks implements AsyncDisposable {
     const isTunnelled = tunnelled(backend);
     return {
       iface: host.iface,
-      devices: isTunnelled ? [{ name: vxlanDeviceName(backend.VNI), mac: vtepMac(nodeId) }] : [],
+      devices: isTunnelled
+        ? networkFamilies(snapshot.config).map((family) => ({
+            name: vxlanDeviceName(backend.VNI, family),
+            mac: vtepMac(nodeId, family),
+          }))
+        : [],
       ...{ port, vxlanPort: isTunnelled ? backend.Port : null, ipv6 },
     };
   }
@@ -81,13 +89,17 @@ export class HostChecks implements AsyncDisposable {
   /** Those in use: what is sent to a peer's base takes the way of its containers. */
   #tunnels(): readonly Tunnel[] {
     const { snapshot, paths } = this.#options.dataPlane;
-    const subnet = snapshot?.own?.subnet ?? null;
-    if (snapshot === null || subnet === null || !tunnelled(snapshot.config.Backend)) return [];
-    const device = vxlanDeviceName(snapshot.config.Backend.VNI);
-    return snapshot.peers.flatMap((peer) =>
-      peer.subnet !== null && paths.current.get(peer.subnet)?.kind === 'vxlan'
-        ? [{ device, from: cidrBase(subnet), to: cidrBase(peer.subnet) }]
-        : [],
-    );
+    const own = snapshot?.own ?? null;
+    const backend = snapshot?.config.Backend;
+    if (snapshot === null || own === null || backend === undefined || !tunnelled(backend)) return [];
+    return FAMILIES.flatMap((family) => {
+      const subnet = subnetOf(own, family);
+      if (subnet === null) return [];
+      const device = vxlanDeviceName(backend.VNI, family);
+      const to = snapshot.peers.flatMap((peer) => subnetOf(peer, family) ?? []);
+      return to
+        .filter((peer) => paths.current.get(peer)?.kind === 'vxlan')
+        .map((peer) => ({ device, from: cidrBase(subnet), to: cidrBase(peer) }));
+    });
   }
 }

@@ -8,7 +8,7 @@ import type { NetworkConfig } from '../config/network-config.ts';
 import type { Kernel } from '../dataplane/kernel.ts';
 import { isOurRoute, MAIN_TABLE } from '../dataplane/ownership.ts';
 import { type Cidr, cidrBase } from '../net/cidr.ts';
-import type { Family } from '../net/ip.ts';
+import { FAMILIES } from '../net/ip.ts';
 import type { CandidateFacts } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import { type ChosenPath, type PathKind, type PathTarget, pathTarget } from '../path/candidate.ts';
@@ -18,9 +18,6 @@ import { type OpenProbeSocket, Prober } from '../path/prober.ts';
 import { RouteLookup } from '../path/route-lookup.ts';
 import type { Selected } from '../path/selection.ts';
 import { type LeaseSide, type LeaseSnapshot, leaseSide, subnetOf } from '../subnet/lease.ts';
-
-/** Families that have paths. */
-const FAMILIES: readonly Family[] = [4];
 
 export interface PeerPathsOptions {
   readonly kernel: Kernel;

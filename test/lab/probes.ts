@@ -79,8 +79,8 @@ function pingResult(output: string): PingResult {
 
 /** A TCP server that tells every caller which address it came from. Resolves when it listens. */
 export async function listenTcp(on: Namespace, port: number): Promise<Program> {
-  const program = `require('net').createServer((s) => s.on('error', () => {}).end(s.remoteAddress + '\\n'))
-    .listen(${port}, '0.0.0.0', () => console.log('listening'))`;
+  const program = `require('net').createServer((s) => s.on('error', () => {}).end(s.remoteAddress.replace('::ffff:', '') + '\\n'))
+    .listen(${port}, () => console.log('listening'))`;
   const server = on.start([process.execPath, '-e', program]);
   await server.line(/^listening$/);
   return server;

@@ -172,7 +172,7 @@ test('a peer without a path, or one to which there is no way, gets no route', ()
 });
 
 test('containers keep the link’s MTU with host-gw, and get what fits the tunnel with vxlan', () => {
-  const mtu = (backend: object, link: number): number => containerMtu(networkConfig(backend).Backend, link);
+  const mtu = (backend: object, link: number): number => containerMtu(networkConfig(backend), link);
   expect(mtu({ Type: 'host-gw' }, 1500)).toBe(1500);
   expect(mtu({ Type: 'host-gw', MTU: 1400 }, 9000)).toBe(9000);
   expect(mtu({ Type: 'vxlan' }, 1500)).toBe(1450);
