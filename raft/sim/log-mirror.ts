@@ -77,14 +77,22 @@ export class LogMirror {
   }
 
   /** In the order in which a storage does it. */
-  follow({ truncateFrom, entries, compactTo }: Persist): void {
+  follow({
+    truncateFrom,
+    entries,
+    compactTo,
+    snapshot,
+  }: Pick<Persist, 'truncateFrom' | 'entries' | 'compactTo' | 'snapshot'>): void {
     if (truncateFrom !== null) {
       this.#entries.length = Math.max(0, Math.min(this.#entries.length, truncateFrom - this.#base - 1));
       this.#configurations = this.#configurations.filter((placed) => placed.index < truncateFrom);
     }
-    // A snapshot of another replica leaves a gap between the old log and what follows.
+    // A snapshot of another replica leaves a gap between the old log and what follows, or takes the place of a log that
+    // ends in another entry at the same index.
     const next = entries[0]?.index ?? compactTo ?? 0;
-    if (compactTo !== null && next > this.last.index + 1) this.#rebase(compactTo);
+    const contradicts =
+      snapshot?.meta.last.index === this.last.index && snapshot.meta.last.term !== this.last.term;
+    if (compactTo !== null && (next > this.last.index + 1 || contradicts)) this.#rebase(compactTo);
     for (const entry of entries) if (entry.index > this.#base) this.append(entry);
     if (compactTo !== null && compactTo > this.#base) this.#rebase(compactTo);
   }

@@ -174,6 +174,21 @@ export function storageContract(name: string, make: () => Promise<StorageUnderTe
         { snapshot: snapshotAt(2, 4) },
       ));
 
+    it('takes a snapshot in place of a last entry that contradicts it, and the next entry with it', () =>
+      check(
+        [
+          batch({ term: 2, entries: three }),
+          batch({
+            term: 5,
+            commit: 3,
+            snapshot: snapshotAt(3, 4),
+            compactTo: 3,
+            entries: [command(4, 5)],
+          }),
+        ],
+        { snapshot: snapshotAt(3, 4), entries: [command(4, 5)] },
+      ));
+
     it('replaces a large snapshot by a small one and by a large one', () => {
       const large = snapshotAt(1, 1, (2 << 20) + 1);
       const newest = snapshotAt(3, 2, 3 << 20);
