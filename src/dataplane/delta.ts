@@ -51,6 +51,8 @@ export interface DeviceChange {
   readonly device: VxlanDevice;
   /** For `change`: the neighbours on it are lost, and in the lists below as missing. */
   readonly setMac: boolean;
+  /** For `create`: one of ours that has its VNI under another name, and must go first. */
+  readonly replaces: string | null;
 }
 
 export interface Delta {
@@ -127,7 +129,7 @@ interface DeviceComparison {
   readonly extra: readonly string[];
   /** Ours and staying. */
   readonly kept: ReadonlySet<string>;
-  /** About to be deleted and made anew, before anything else. */
+  /** About to be deleted, before anything else, and made anew. */
   readonly recreated: ReadonlySet<string>;
   /** Ours and about to be deleted, for good or to be made anew. */
   readonly going: ReadonlySet<string>;
@@ -139,14 +141,15 @@ function compareDevices(
   nodeId: string,
 ): DeviceComparison {
   const wanted = new Set(devices.map(({ name }) => name));
-  const extra = links
-    .filter((link) => isOurDevice(link, nodeId) && !wanted.has(link.name))
-    .map(({ name }) => name);
-  const staying = links.filter(({ name }) => !extra.includes(name));
-  const results = devices.map((device) => compareDevice(device, staying, nodeId));
+  const stale = new Set(
+    links.filter((link) => isOurDevice(link, nodeId) && !wanted.has(link.name)).map(({ name }) => name),
+  );
+  const results = devices.map((device) => compareDevice(device, links, stale, nodeId));
   const changes = results.filter((result) => 'action' in result);
   const conflicts = results.filter((result) => 'holder' in result);
-  const recreated = new Set(namesOf(changes.filter(({ action }) => action === 'recreate')));
+  const replaced = changes.flatMap(({ replaces }) => (replaces === null ? [] : [replaces]));
+  const recreated = new Set([...namesOf(changes.filter(({ action }) => action === 'recreate')), ...replaced]);
+  const extra = [...stale].filter((name) => !recreated.has(name));
   const notKept = new Set([...recreated, ...namesOf(changes.filter(({ action }) => action === 'create'))]);
   for (const name of namesOf(conflicts)) notKept.add(name);
   return {
@@ -161,22 +164,23 @@ function namesOf(entries: readonly { readonly device: VxlanDevice }[]): readonly
   return entries.map(({ device }) => device.name);
 }
 
-/** `links` are those that stay. */
+/** `stale`: ours and no longer wanted. */
 function compareDevice(
   device: VxlanDevice,
   links: readonly Link[],
+  stale: ReadonlySet<string>,
   nodeId: string,
 ): DeviceChange | DeviceConflict | { readonly as: 'desired' } {
   const holder = links.find(({ name }) => name === device.name);
   if (holder === undefined) {
     const rival = links.find((link) => takesVni(link, device));
-    if (rival !== undefined) return { device, holder: rival };
-    return { action: 'create', device, setMac: false };
+    if (rival !== undefined && !stale.has(rival.name)) return { device, holder: rival };
+    return { action: 'create', device, setMac: false, replaces: rival?.name ?? null };
   }
   if (!isAdoptable(holder, device.mac)) return { device, holder };
-  if (!canBecome(holder, device)) return { action: 'recreate', device, setMac: false };
+  if (!canBecome(holder, device)) return { action: 'recreate', device, setMac: false, replaces: null };
   if (isLike(holder, device, nodeId)) return { as: 'desired' };
-  return { action: 'change', device, setMac: holder.mac !== device.mac };
+  return { action: 'change', device, setMac: holder.mac !== device.mac, replaces: null };
 }
 
 /** The kernel lets one device of a family have a VNI on a port. */

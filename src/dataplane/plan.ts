@@ -27,11 +27,14 @@ export function plan(delta: Delta, nodeId: string): readonly Op[] {
   ];
 }
 
-function deviceOps({ action, device, setMac }: DeviceChange, nodeId: string): readonly Op[] {
+function deviceOps({ action, device, setMac, replaces }: DeviceChange, nodeId: string): readonly Op[] {
   const alias = aliasOf(nodeId);
   switch (action) {
     case 'create':
-      return [{ kind: 'device-create', device, alias }];
+      return [
+        ...(replaces === null ? [] : [{ kind: 'device-delete', name: replaces } as const]),
+        { kind: 'device-create', device, alias },
+      ];
     case 'change':
       return [{ kind: 'device-change', device, alias, setMac }];
     case 'recreate':
