@@ -93,8 +93,10 @@ function isAsWanted(network: EngineNetwork, wish: NetworkWish, apiMinor: number)
   return hasSubnet(network, wish) && wanted.every(([key, value]) => network.options[key] === value);
 }
 
-/** All of the lease, and nothing else. */
-function hasSubnet({ subnets }: EngineNetwork, wish: NetworkWish): boolean {
+/** All of the lease, and nothing else; of a family that the lease has not, engines before 28 choose a subnet themselves. */
+function hasSubnet(network: EngineNetwork, wish: NetworkWish): boolean {
+  const families = wish.subnets.map(cidrFamily);
+  const subnets = network.subnets.filter((subnet) => families.includes(cidrFamily(subnet)));
   return subnets.length === wish.subnets.length && wish.subnets.every((subnet) => subnets.includes(subnet));
 }
 

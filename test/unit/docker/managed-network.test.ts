@@ -68,6 +68,12 @@ describe('the network', () => {
     expect(creation(NEW, { ...WISH, subnets: [v6] })).toMatchObject({ EnableIPv4: false, EnableIPv6: true });
   });
 
+  test('of a lease without IPv4 stays where the engine gave it IPv4 all the same', () => {
+    const wish = { ...WISH, subnets: [toCidr('fd00:5:2a::/64')] };
+    const network = { ...made(OLD, wish), subnets: [...wish.subnets, toCidr('172.18.0.0/16')] };
+    expect(planNetwork([network], OLD, wish)).toEqual({ kind: 'keep' });
+  });
+
   test('that is as wanted stays, with its containers', () => {
     for (const apiMinor of [OLD, NEW])
       expect(planNetwork([{ ...made(apiMinor), containers: ['web'] }], apiMinor, WISH)).toEqual({
