@@ -1,5 +1,11 @@
 import { expect, it } from 'vitest';
-import { type DockerOptions, dockerOptions, formatArgs, formatEnv } from '../../../src/subnet/docker-opts.ts';
+import {
+  type DockerOptions,
+  dockerOptions,
+  formatArgs,
+  formatEnv,
+  formatJson,
+} from '../../../src/subnet/docker-opts.ts';
 import { parseEnvFile } from '../../../src/subnet/subnet-file.ts';
 
 function options(text: string): DockerOptions {
@@ -22,6 +28,17 @@ it('prints what mk-docker-opts.sh writes', () => {
       'DOCKER_OPT_MTU="--mtu=1450"\n' +
       'DOCKER_OPTS=" --bip=10.2.21.1/24 --ip-masq=true --mtu=1450"\n',
   );
+});
+
+it('prints a fragment of daemon.json', () => {
+  expect(JSON.parse(formatJson(options(FILE)))).toEqual({ bip: '10.2.21.1/24', mtu: 1450, 'ip-masq': true });
+});
+
+it('has the IPv6 side of a lease, but in the words of the script, which knows none', () => {
+  const both = options(`${FILE}FLANNEL_IPV6_NETWORK=fd00::/48\nFLANNEL_IPV6_SUBNET=fd00:0:0:7::1/64\n`);
+  expect(formatArgs(both)).toBe(`${formatArgs(options(FILE))} --ipv6 --fixed-cidr-v6=fd00:0:0:7::1/64`);
+  expect(JSON.parse(formatJson(both))).toMatchObject({ ipv6: true, 'fixed-cidr-v6': 'fd00:0:0:7::1/64' });
+  expect(formatEnv(both)).toBe(formatEnv(options(FILE)));
 });
 
 it('inverts the masquerade: one of the two does it', () => {
