@@ -119,6 +119,12 @@ const DAILY: readonly (CommandSpec | CommandGroup)[] = [
     load: async () => (await import('./commands/routes.ts')).routes,
   },
   {
+    usage: 'paths [peer]',
+    summary: 'both ways to the others, what probes say of them, and which one is used',
+    examples: ['tsflannel paths', 'tsflannel paths host-b'],
+    load: async () => (await import('./commands/paths.ts')).paths,
+  },
+  {
     name: 'config',
     summary: 'the network configuration',
     commands: [

@@ -73,7 +73,7 @@ function peerTable(peers: readonly StatusPeer[], paint: Paint): string {
   return table(['PEER', 'ADDRESS', 'SUBNET', 'PATH', 'RTT', 'LOSS', 'MTU', 'REASON'], rows);
 }
 
-function pathCell({ path }: StatusPeer, paint: Paint): Cell {
+export function pathCell({ path }: StatusPeer, paint: Paint): Cell {
   switch (path) {
     case 'direct':
     case 'vxlan':

@@ -1,12 +1,17 @@
 /** Which member a person means by NODE: a name or id, or the beginning of one that only one member has. Pure. */
 import { EXIT, type Refusal, refuse } from '../errors.ts';
-import type { Member } from './member.ts';
 
-export type MatchedMember =
-  | { readonly ok: true; readonly member: Member }
+/** What a member is called. */
+interface Called {
+  readonly name: string;
+  readonly nodeId: string;
+}
+
+export type MatchedMember<M> =
+  | { readonly ok: true; readonly member: M }
   | { readonly ok: false; readonly refusal: Refusal };
 
-export function matchMember(members: readonly Member[], text: string): MatchedMember {
+export function matchMember<M extends Called>(members: readonly M[], text: string): MatchedMember<M> {
   const exact = members.find(({ name, nodeId }) => name === text || nodeId === text);
   if (exact !== undefined) return { ok: true, member: exact };
   const matches = members.filter(({ name, nodeId }) => name.startsWith(text) || nodeId.startsWith(text));
@@ -25,7 +30,7 @@ function unknown(text: string): Refusal {
   );
 }
 
-function ambiguous(text: string, matches: readonly Member[]): Refusal {
+function ambiguous(text: string, matches: readonly Called[]): Refusal {
   const names = matches.map(({ name }) => name).sort();
   const shown = names.length > 5 ? [...names.slice(0, 5), '...'] : names;
   return refuse(

@@ -156,11 +156,30 @@ bbbbbbbb  host-b  10.0.0.12  learner        120 ms ago    810
     );
   });
 
-  test.each(['members', 'leases', 'routes', 'token list'])('%s --json is an array', async (command) => {
-    await agent();
-    const document: unknown = JSON.parse((await run([...command.split(' '), '--json'])).stdout);
-    expect(Array.isArray(document)).toBe(true);
+  test('paths, of all peers and of one', async () => {
+    const proven = { state: 'proven', rttMs: 0.31, loss: 0, mtu: 1500, reason: null } as const;
+    const dead = { state: 'dead', rttMs: null, loss: 1, mtu: null, reason: 'it has never answered' } as const;
+    await agent(withFacts({ peers: [{ ...peer, direct: proven, vxlan: dead }] }));
+    const text = `PEER    PATH    SINCE                     WAY     STATE   RTT      LOSS   MTU   REASON
+host-b  direct  2026-11-22T10:00:00.000Z  direct  proven  0.31 ms  0 %    1500
+                                          vxlan   dead    -        100 %  -     it has never answered
+`;
+    expect((await run(['paths'])).stdout).toBe(text);
+    expect((await run(['paths', 'host-'])).stdout).toBe(text);
+    expect(JSON.parse((await run(['paths', 'host-b', '--json'])).stdout)).toMatchObject([
+      { name: 'host-b', path: 'direct', direct: proven, vxlan: dead },
+    ]);
+    expect((await run(['paths', 'nobody'])).code).toBe(1);
   });
+
+  test.each(['members', 'leases', 'routes', 'paths', 'token list'])(
+    '%s --json is an array',
+    async (command) => {
+      await agent();
+      const document: unknown = JSON.parse((await run([...command.split(' '), '--json'])).stdout);
+      expect(Array.isArray(document)).toBe(true);
+    },
+  );
 
   test('state that is not the newest is said, and not in the document', async () => {
     await agent({ members: async () => ({ data: [], staleMs: 150_000 }) });

@@ -159,6 +159,7 @@ describe('without an agent', () => {
     ['members'],
     ['leases'],
     ['routes'],
+    ['paths'],
     ['config get'],
     ['token create'],
     ['token list'],
