@@ -31,7 +31,7 @@ import {
   RULE_PRIORITY_DIRECT,
   RULE_PRIORITY_VXLAN,
 } from '../dataplane/ownership.ts';
-import { type Cidr, cidrBase, hostCidr, toCidr } from '../net/cidr.ts';
+import { type Cidr, cidrBase, hostCidr } from '../net/cidr.ts';
 import { FAMILIES, type Family } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import type { ChosenPath, LinkMtus } from '../path/candidate.ts';
@@ -97,17 +97,16 @@ function desiredIn(
     const used = kind === 'vxlan' ? vxlanRoute(device, side, src, mtus.vxlan) : null;
     routes.push(...[vxlanProbeRoute(device, side, src), used].filter((route) => route !== null));
   }
-  const network = subnetRange(config, family)?.network;
-  if (network !== undefined) routes.push(unreachable(network, MAIN_TABLE));
   const rules = probeRules(family);
-  // A lookup that finds nothing in a probe table goes on to the main one, and would prove whatever is used there.
-  routes.push(...rules.map(({ table }) => unreachable(ANYWHERE[family], table)));
+  const network = subnetRange(config, family)?.network;
+  // In the probe tables, too: a lookup that finds nothing there goes on to the main one, and would prove whatever is used.
+  // Not everything, though: the packets around those of a tunnel carry the mark as well.
+  const tables = [MAIN_TABLE, ...rules.map(({ table }) => table)];
+  if (network !== undefined) routes.push(...tables.map((table) => unreachable(network, table)));
   const devices = device === null ? [] : [device];
   const addresses = [baseAddress(subnet, device)];
   return { devices, addresses, routes, rules, neighbours, fdb: [...fdb.values()] };
 }
-
-const ANYWHERE: Readonly<Record<Family, Cidr>> = { 4: toCidr('0.0.0.0/0'), 6: toCidr('::/0') };
 
 function probeRules(family: Family): readonly Rule[] {
   const rule = { family, mask: PROBE_MARK_MASK };

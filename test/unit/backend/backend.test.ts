@@ -80,8 +80,8 @@ describe('host-gw', () => {
       [6473, '10.5.2.0/32', 'unicast', '10.99.1.12', 'eth0'],
       [6474, '10.5.2.0/32', 'unicast', '10.5.2.0', 'flannel.1'],
       [6474, '10.5.3.0/32', 'unicast', '10.5.3.0', 'flannel.1'],
-      [6473, '0.0.0.0/0', 'unreachable', null, null],
-      [6474, '0.0.0.0/0', 'unreachable', null, null],
+      [6473, '10.5.0.0/16', 'unreachable', null, null],
+      [6474, '10.5.0.0/16', 'unreachable', null, null],
     ]);
     expect(probes.map(({ mtu }) => mtu)).toEqual([null, null, null, null, null]);
     const rule = { family: 4, mask: 0x3000_0000 };
