@@ -26,6 +26,7 @@ import { cidrBase } from '../net/cidr.ts';
 import { FAMILIES, type Family } from '../net/ip.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
+import { ProblemLog } from '../observe/problem-log.ts';
 import type { HostFacts } from '../path/interface-selection.ts';
 import type { OpenProbeSocket } from '../path/prober.ts';
 import { type Lease, type LeaseSnapshot, leaseSide, type NodeId, subnetOf } from '../subnet/lease.ts';
@@ -71,7 +72,14 @@ export class DataPlane implements AsyncDisposable {
   constructor(options: DataPlaneOptions) {
     this.#options = options;
     const { kernel, nodeId, onChange, log, openProbeSocket: open } = options;
-    this.reconciler = new Reconciler({ kernel, nodeId, onPass: onChange });
+    const problemLog = new ProblemLog(log);
+    this.reconciler = new Reconciler({
+      ...{ kernel, nodeId },
+      onPass: () => {
+        problemLog.update(this.reconciler.stats.problems);
+        onChange();
+      },
+    });
     this.paths = new PeerPaths({
       ...{ kernel, log, onLookup: () => this.#wake(), onProof: () => this.#steer() },
       ...(open === undefined ? {} : { open }),
