@@ -19,6 +19,8 @@ export const PORT_MAX = 65_535;
 /** Every IPv4 host accepts 576 bytes (RFC 791); the kernel's devices end at 65535. */
 export const MTU_MIN = 576;
 export const MTU_MAX = 65_535;
+/** With less than 1280 bytes (RFC 8200) in the tunnel, which takes 70, the kernel runs no IPv6 on its device. */
+export const TUNNEL_MTU_IPV6_MIN: number = 1_280 + 70;
 /** What the kernel listens on when a vxlan device names no port. */
 export const VXLAN_PORT = 8472;
 

@@ -7,9 +7,15 @@ import { EXIT, type Refusal, refuse } from '../errors.ts';
 import type { Cidr } from '../net/cidr.ts';
 import { FAMILIES, type Family, type Ip } from '../net/ip.ts';
 import { parseInteger } from './address.ts';
-import { type BackendConfig, backendType, parseBackend } from './backend-config.ts';
+import {
+  type BackendConfig,
+  backendType,
+  type HostGwBackend,
+  parseBackend,
+  type VxlanBackend,
+} from './backend-config.ts';
 import { GoFields, GoJsonError } from './go-json.ts';
-import { CONFIG_BYTES_MAX, VNI_IPV6_MAX } from './limits.ts';
+import { CONFIG_BYTES_MAX, TUNNEL_MTU_IPV6_MIN, VNI_IPV6_MAX } from './limits.ts';
 import { checkRange, readRange, type SubnetRange } from './subnet-range.ts';
 
 export type { AllocBackend, BackendConfig, HostGwBackend, VxlanBackend } from './backend-config.ts';
@@ -109,8 +115,7 @@ function networkConfig(fields: GoFields, backendOverride?: string): NetworkConfi
   const ipv6 = enableIpv6 ? checkRange(raw6, 6) : null;
   if (ipv4 === null && ipv6 === null) throw new GoJsonError('none defined stack');
   const config = parseBackend(type, backend);
-  if (ipv6 !== null && 'VNI' in config && config.VNI > VNI_IPV6_MAX)
-    throw new GoJsonError(`VNI must be at most ${VNI_IPV6_MAX} with EnableIPv6, not ${config.VNI}`);
+  if (ipv6 !== null && 'VNI' in config) checkTunnelForIpv6(config);
   return {
     EnableIPv4: enableIpv4,
     EnableIPv6: enableIpv6,
@@ -129,6 +134,13 @@ function networkConfig(fields: GoFields, backendOverride?: string): NetworkConfi
     }),
     Backend: config,
   };
+}
+
+function checkTunnelForIpv6({ VNI: vni, MTU: mtu }: HostGwBackend | VxlanBackend): void {
+  if (vni > VNI_IPV6_MAX)
+    throw new GoJsonError(`VNI must be at most ${VNI_IPV6_MAX} with EnableIPv6, not ${vni}`);
+  if (mtu !== 0 && mtu < TUNNEL_MTU_IPV6_MIN)
+    throw new GoJsonError(`MTU must be at least ${TUNNEL_MTU_IPV6_MIN} with EnableIPv6, not ${mtu}`);
 }
 
 function subnetLength(text: string): number {

@@ -121,6 +121,7 @@ export class HostFirewall implements Firewall {
     const wish = {
       families,
       uplinks: [...new Set(config.families.flatMap((family) => uplinks(config, family)))],
+      devices: config.families.flatMap(({ vxlan }) => (vxlan === null ? [] : [vxlan.device])),
       marks: config.probes !== null,
     };
     const changes = [...(await settingChanges(this.#sysctls, wish))];

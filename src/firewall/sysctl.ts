@@ -36,6 +36,8 @@ export interface SysctlWish {
   readonly families: readonly Family[];
   /** The interfaces that packets of other hosts come by, the external one first. */
   readonly uplinks: readonly string[];
+  /** Those of them that are ours: no router is to configure them. */
+  readonly devices: readonly string[];
   /** Answers to probes go the way of the probe. */
   readonly marks: boolean;
 }
@@ -57,6 +59,8 @@ export async function settingChanges(sysctls: Sysctls, wish: SysctlWish): Promis
       if (wish.marks) await set(`net/ipv4/conf/${iface}/src_valid_mark`, '1', always);
     }
   }
+  if (wish.families.includes(6))
+    for (const device of wish.devices) await set(acceptsAdvertisements(device), '0', always);
   if (wish.marks) for (const f of wish.families) await set(`net/ipv${f}/fwmark_reflect`, '1', always);
   return changes;
 }

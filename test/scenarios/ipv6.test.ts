@@ -46,6 +46,7 @@ describe('both families on three hosts of one L2 and one behind a router', () =>
   let hosts: Hosts;
   let cluster: Cluster;
   let box: Named<Container>;
+  let outsider: Host;
   const agent = (name: string): Agent => cluster.agent(name);
   const ipv6Subnet = (name: string): string => agent(name).subnets[1] ?? '';
 
@@ -67,6 +68,7 @@ describe('both families on three hosts of one L2 and one behind a router', () =>
     const config = await configFile(hosts.a, { ...IPV6, Network: '10.5.0.0/16' });
     cluster = await startCluster([hosts.a, hosts.b, hosts.c, hosts.d], ['--config', config]);
     box = await containers(lab, cluster.agents);
+    outsider = await lab.host('outsider', { l2: hosts.near, address: '2001:db8:1::66/64' });
   });
 
   test('each host has a subnet of each, in subnet.env as flannel writes it', async () => {
@@ -99,6 +101,21 @@ describe('both families on three hosts of one L2 and one behind a router', () =>
   test('every container reaches every other in both, and an unknown subnet is unreachable', async () => {
     await expectAllReached(cluster.agents, box);
     expect((await hosts.a.tryRun(['ip', 'route', 'get', 'fd05:0:0:ffff::1'])).code).toBe(2);
+  });
+
+  test('an outsider on the L2 is not routed into containers', async () => {
+    await outsider.ip(`-6 route add fd05::/48 via 2001:db8:1::11`);
+    const server = await listenTcp(box('a'), 8081);
+    expect(await connectTcp(outsider, box('a').addresses[1] ?? '', 8081, 1_000)).toBeNull();
+    expect(await connectTcp(box('b'), box('a').addresses[1] ?? '', 8081)).toBe(box('b').addresses[1]);
+    await server.stop();
+  });
+
+  test('no router configures the device of the tunnel', async () => {
+    const key = 'net/ipv6/conf/flannel-v6.1/accept_ra';
+    await eventually('accept_ra is off', async () =>
+      (await hosts.a.sysctl(key)) === '0' ? true : undefined,
+    );
   });
 
   test('full packets pass, less the overhead through the tunnel', async () => {
@@ -144,6 +161,18 @@ describe('both families on three hosts of one L2 and one behind a router', () =>
       (await ping(box('a'), target)).received === 1 ? true : undefined,
     );
     expect(mac(await hosts.a.ip('link show dev flannel-v6.1'))).toBe(mac(before));
+  });
+
+  test('a host that leaves takes everything of both along', async () => {
+    const gone = ipv6Subnet('c');
+    await box('c').host.ip('link delete docker0');
+    expect((await agent('c').cli(['leave', '--yes'])).code).toBe(0);
+    expect(await hosts.c.ip('-6 route show table all proto 139')).toBe('');
+    expect(await hosts.c.ip('-6 rule show')).not.toContain('fwmark');
+    expect(await hosts.c.ip('-brief link show')).not.toContain('flannel');
+    await eventually('the others have no route to it', async () =>
+      (await hosts.a.ip('-6 route show proto 139')).includes(gone) ? undefined : true,
+    );
   });
 });
 

@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { containerMtu, desired, linkMtus, tunnelled } from '../../../src/backend/backend.ts';
 import { vtepMac } from '../../../src/backend/vxlan.ts';
+import { type NetworkConfig, parseNetworkConfig } from '../../../src/config/network-config.ts';
 import { type DesiredState, NOTHING_DESIRED } from '../../../src/dataplane/desired-state.ts';
 import { type Cidr, toCidr } from '../../../src/net/cidr.ts';
 import { toIp } from '../../../src/net/ip.ts';
 import type { ChosenPath, PathKind } from '../../../src/path/candidate.ts';
 import type { HostFacts } from '../../../src/path/interface-selection.ts';
+import type { Lease } from '../../../src/subnet/lease.ts';
 import { type LeaseHost, lease, networkConfig, nodeIdOf, snapshot } from '../../support/leases.ts';
 
 const own: LeaseHost = { number: 1, address: '10.99.1.11' };
@@ -193,3 +195,83 @@ test('which backends have a device', () => {
     ),
   ).toEqual([true, true, false, false]);
 });
+
+describe('a network of both families', () => {
+  const attributesOf = (number: number): Partial<Lease['attributes']> => ({
+    publicIpv6: toIp(`2001:db8::${number}`),
+    backendV6Data: { VNI: 1, VtepMAC: vtepMac(nodeIdOf(number), 6) },
+  });
+  const leaseOf = (number: number, address: string): Lease => {
+    const ipv4 = lease({ number, address }, dual.Backend);
+    const ipv6Subnet = toCidr(`fd05:0:0:${number}::/64`);
+    return { ...ipv4, ipv6Subnet, attributes: { ...ipv4.attributes, ...attributesOf(number) } };
+  };
+  const dual = configOf('{"EnableIPv6":true,"Network":"10.5.0.0/16","IPv6Network":"fd05::/48"}');
+  const both: HostFacts = { ...host, address6: toIp('2001:db8::1') };
+  const peers = [leaseOf(2, '10.99.1.12'), leaseOf(3, '10.98.0.13')];
+  const stateOf = (own: Lease | null, facts: HostFacts, config = dual): DesiredState => {
+    const paths = new Map([
+      [toCidr('fd05:0:0:2::/64'), path('direct', { vxlan: 1430 })],
+      [toCidr('fd05:0:0:3::/64'), path('vxlan', { vxlan: 1430 })],
+    ]);
+    return desired({ index: 1, config, own, peers, memberIps: [] }, facts, paths);
+  };
+
+  test('has a device, an address and a last resort for each', () => {
+    const found = stateOf(leaseOf(1, '10.99.1.11'), both);
+    expect(found.devices.map(({ name, local, mtu }) => [name, local, mtu])).toEqual([
+      ['flannel.1', '10.99.1.11', 1450],
+      ['flannel-v6.1', '2001:db8::1', 1430],
+    ]);
+    expect(new Set(found.devices.map(({ mac }) => mac)).size).toBe(2);
+    expect(found.addresses).toEqual([
+      { iface: 'flannel.1', address: '10.5.1.0/32' },
+      { iface: 'flannel-v6.1', address: 'fd05:0:0:1::/128' },
+    ]);
+    const lastResorts = main(found).filter(({ type }) => type === 'unreachable');
+    expect(lastResorts.map(({ dst }) => dst)).toEqual(['10.5.0.0/16', 'fd05::/48']);
+    expect(found.rules.map(({ family, table }) => [family, table])).toEqual([
+      [4, 6473],
+      [4, 6474],
+      [6, 6473],
+      [6, 6474],
+    ]);
+  });
+
+  test('leads to a peer of IPv6 over its address there, and behind the tunnel over that of its device', () => {
+    const found = stateOf(leaseOf(1, '10.99.1.11'), both);
+    const unicast = main(found).filter(({ type, dst }) => type === 'unicast' && dst.includes(':'));
+    expect(unicast.map(({ dst, via, iface, src }) => [dst, via, iface, src])).toEqual([
+      ['fd05:0:0:2::/64', '2001:db8::2', 'eth0', null],
+      ['fd05:0:0:3::/64', expect.stringMatching(/^fe80::/), 'flannel-v6.1', 'fd05:0:0:1::'],
+    ]);
+    expect(found.fdb).toEqual(
+      [2, 3].map((number) => ({
+        iface: 'flannel-v6.1',
+        mac: vtepMac(nodeIdOf(number), 6),
+        dst: `2001:db8::${number}`,
+      })),
+    );
+  });
+
+  test('has nothing of IPv4 where the lease has none', () => {
+    const { subnet: _, ...rest } = leaseOf(1, '10.99.1.11');
+    const found = stateOf({ ...rest, subnet: null }, both);
+    expect(found.devices.map(({ name }) => name)).toEqual(['flannel-v6.1']);
+    expect(found.routes.filter(({ dst }) => dst.includes('.'))).toEqual([]);
+  });
+
+  test('gives containers what fits either tunnel', () => {
+    const vxlan = (text: string): number =>
+      containerMtu(configOf(`{${text},"Backend":{"Type":"vxlan"}}`), 1500);
+    expect(vxlan('"Network":"10.5.0.0/16"')).toBe(1450);
+    expect(vxlan('"EnableIPv6":true,"Network":"10.5.0.0/16","IPv6Network":"fd05::/48"')).toBe(1430);
+    expect(containerMtu(dual, 1500)).toBe(1500);
+  });
+});
+
+function configOf(text: string): NetworkConfig {
+  const parsed = parseNetworkConfig(text);
+  if (!parsed.ok) throw new Error(parsed.refusal.text);
+  return parsed.config;
+}

@@ -309,9 +309,14 @@ describe('options of init', () => {
   });
 });
 
-it('bounds the VNI by the name of the device for IPv6', () => {
-  const text = (vni: number): string =>
-    `{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fc00::/48","Backend":{"Type":"vxlan","VNI":${vni}}}`;
+it('bounds VNI and MTU by what a device for IPv6 needs', () => {
+  const text = (vni: number, mtu = 0): string =>
+    `{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fc00::/48","Backend":{"Type":"vxlan","VNI":${vni},"MTU":${mtu}}}`;
+  expect(config(text(1, 1_350)).Backend).toMatchObject({ MTU: 1_350 });
+  expect(parseNetworkConfig(text(1, 1_349))).toMatchObject({
+    ok: false,
+    refusal: { text: 'MTU must be at least 1350 with EnableIPv6, not 1349' },
+  });
   expect(config(text(9_999)).Backend).toMatchObject({ VNI: 9_999 });
   expect(parseNetworkConfig(text(10_000))).toMatchObject({
     ok: false,
