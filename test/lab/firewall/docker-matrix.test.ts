@@ -265,7 +265,7 @@ async function ping(from: Namespace, source: string, to: string): Promise<void> 
 
 /** A header with our VNI, sent to a host's vxlan port. */
 async function sendVxlan(from: Namespace, to: string): Promise<void> {
-  await from.run(['bash', '-c', `printf '\\x08\\0\\0\\0\\0\\0\\x01\\0' >/dev/udp/${to}/8472`]);
+  await from.run(['bash', '--norc', '-c', `printf '\\x08\\0\\0\\0\\0\\0\\x01\\0' >/dev/udp/${to}/8472`]);
 }
 
 function engineOf(
