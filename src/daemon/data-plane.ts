@@ -23,7 +23,8 @@ import type {
   PeerSource,
 } from '../firewall/firewall.ts';
 import { cidrBase } from '../net/cidr.ts';
-import { FAMILIES, type Family } from '../net/ip.ts';
+import { FAMILIES, type Family, type Ip } from '../net/ip.ts';
+import type { Mac } from '../net/mac.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import { ProblemLog } from '../observe/problem-log.ts';
@@ -60,6 +61,8 @@ export class DataPlane implements AsyncDisposable {
   #written: string | null = null;
   /** Of this run, or perhaps of an earlier one. */
   #hasFirewall = true;
+  /** Of the hosts on our L2. The kernel forgets those it does not speak with; they are still who they were. */
+  readonly #macs = new Map<Ip, Mac>();
   /** What the firewall was told last. */
   #clamped = '';
   #problem: Problem | null = null;
@@ -187,6 +190,7 @@ export class DataPlane implements AsyncDisposable {
       await this.paths.update(snapshot, host);
       // Routes do not wait for the firewall: its tools take longer than the kernel, and it guards more than it opens.
       this.#route(snapshot, host);
+      await this.#learnMacs(host.iface);
       await this.#applyFirewall(snapshot, own, host);
       await this.#writeSubnetFile(snapshot, own, host);
       this.#problem = null;
@@ -228,6 +232,10 @@ export class DataPlane implements AsyncDisposable {
       const mtu = kind === null ? null : mtus[kind];
       return mtu === null || mtu >= full ? [] : [{ subnet, mtu }];
     });
+  }
+
+  async #learnMacs(iface: string): Promise<void> {
+    for (const [ip, mac] of await this.#options.kernel.neighboursOn(iface)) this.#macs.set(ip, mac);
   }
 
   /** With alloc nothing of ours is in the kernel: what an earlier configuration left goes, once. */
@@ -274,7 +282,7 @@ export class DataPlane implements AsyncDisposable {
       const mac = side.vxlan?.VtepMAC;
       const direct = mtus !== undefined && mtus.direct !== null;
       return [
-        ...(direct ? [{ subnet, iface: host.iface, mac: null }] : []),
+        ...(direct ? [{ subnet, iface: host.iface, mac: this.#macs.get(side.publicIp) ?? null }] : []),
         ...(tunnel !== null && mac !== undefined ? [{ subnet, iface: tunnel.device, mac }] : []),
       ];
     });

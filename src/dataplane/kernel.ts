@@ -6,6 +6,7 @@
 import type { Cidr } from '../net/cidr.ts';
 import type { Ip } from '../net/ip.ts';
 import type { Link, LinkAddress, RouteAnswer } from '../net/link.ts';
+import type { Mac } from '../net/mac.ts';
 import type { FdbEntry, InterfaceAddress, Neighbour, Route, Rule, VxlanDevice } from './desired-state.ts';
 
 /** A route as it is in the kernel. */
@@ -123,6 +124,9 @@ export interface Kernel {
   /** The routes by which packets to these addresses would go now, in this order; null where none leads there. Rejects
    *  with a KernelError. */
   match(ips: readonly Ip[]): Promise<readonly (ActualRoute | null)[]>;
+  /** Who answers at which address on an interface, as far as the kernel has asked. Empty where there is no such
+   *  interface. Rejects with a KernelError. */
+  neighboursOn(iface: string): Promise<ReadonlyMap<Ip, Mac>>;
   /** Routes of others in the main table that overlap `network`. Walks the whole table. Rejects with a KernelError. */
   foreignRoutes(network: Cidr): Promise<readonly ActualRoute[]>;
   /** Of the main table, both families, whoever made them. Rejects with a KernelError. */

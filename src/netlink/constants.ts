@@ -132,4 +132,11 @@ export const FR_ACT = { toTable: 1 } as const;
 
 export const NDA = { dst: 1, lladdr: 2, vlan: 5, port: 6, vni: 7, ifindex: 8 } as const;
 export const NTF = { self: 0x2 } as const;
-export const NUD = { noarp: 0x40, permanent: 0x80 } as const;
+export const NUD = {
+  reachable: 0x02,
+  stale: 0x04,
+  delay: 0x08,
+  probe: 0x10,
+  noarp: 0x40,
+  permanent: 0x80,
+} as const;

@@ -19,6 +19,7 @@ import { isOurRoute, ROUTE_PROTOCOL } from '../dataplane/ownership.ts';
 import { type Cidr, cidrBase, cidrLength, cidrsOverlap } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
 import type { Link, RouteAnswer } from '../net/link.ts';
+import type { Mac } from '../net/mac.ts';
 import { NUD, RT_TABLE, RTN, RTNH_F } from './constants.ts';
 import { type EventFilter, SPANS_MAX } from './event-filter.ts';
 import { NetlinkHandle, type Request } from './handle.ts';
@@ -106,6 +107,16 @@ export class NetlinkKernel implements Kernel, AsyncDisposable {
       gateway: route.gateway,
       src: route.src,
     };
+  }
+
+  async neighboursOn(iface: string): Promise<ReadonlyMap<Ip, Mac>> {
+    const index = (await this.#links()).find(({ name }) => name === iface)?.index;
+    const entries = index === undefined ? [] : await this.#handle.neighbours(index);
+    return new Map(
+      entries.flatMap(({ ip, mac, state }) =>
+        ip !== null && mac !== null && (state & NUD_ANSWERED) !== 0 ? [[ip, mac] as const] : [],
+      ),
+    );
   }
 
   async match(ips: readonly Ip[]): Promise<readonly (ActualRoute | null)[]> {
@@ -301,6 +312,9 @@ const ANSWER_TYPES: ReadonlyMap<number, RouteAnswer['type']> = new Map([
 function isGone(op: Op, code: string): boolean {
   return op.kind.endsWith('-delete') && ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'].includes(code);
 }
+
+/** Known now or a while ago, and not asked for in vain since. */
+const NUD_ANSWERED: number = NUD.reachable | NUD.stale | NUD.delay | NUD.probe | NUD.permanent;
 
 function neighbourOf(iface: string, { ip, mac, state }: NeighbourMessage): readonly Neighbour[] {
   return ip === null || mac === null || (state & NUD.permanent) === 0 ? [] : [{ iface, ip, mac }];

@@ -95,7 +95,14 @@ export async function connectTcp(
 ): Promise<string | null> {
   // Without --norc a bash whose input is a socket, as here, may take itself for a remote shell and read ~/.bashrc.
   const script = `exec 3<>/dev/tcp/${to}/${port} && cat <&3`;
-  const { code, stdout } = await from.tryRun(['timeout', `${timeoutMs / 1000}`, 'bash', '--norc', '-c', script]);
+  const { code, stdout } = await from.tryRun([
+    'timeout',
+    `${timeoutMs / 1000}`,
+    'bash',
+    '--norc',
+    '-c',
+    script,
+  ]);
   return code === 0 ? stdout.trim() : null;
 }
 

@@ -36,6 +36,7 @@ import {
 } from '../../src/net/cidr.ts';
 import { type Family, type Ip, ipFamily, toIp } from '../../src/net/ip.ts';
 import type { Link, LinkAddress, RouteAnswer } from '../../src/net/link.ts';
+import type { Mac } from '../../src/net/mac.ts';
 
 const PROTOCOL_KERNEL = 2;
 const V6_KERNEL_METRIC = 256;
@@ -103,6 +104,11 @@ export class FakeKernel implements Kernel {
     const first =
       this.addresses.find((it) => it.iface === best.iface && ipFamily(it.ip) === ipFamily(ip))?.ip ?? null;
     return { type: 'unicast', iface: best.iface, gateway: best.via, src: best.src ?? first };
+  }
+
+  async neighboursOn(iface: string): Promise<ReadonlyMap<Ip, Mac>> {
+    const here = this.neighbours.filter((neighbour) => neighbour.iface === iface);
+    return new Map(here.map(({ ip, mac }) => [ip, mac]));
   }
 
   async match(ips: readonly Ip[]): Promise<readonly (ActualRoute | null)[]> {

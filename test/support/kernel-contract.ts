@@ -347,6 +347,13 @@ export function kernelContract(family: Family, make: () => Promise<KernelUnderTe
     });
   });
 
+  test('who answers at which address on an interface', async () => {
+    await kernel.apply(everything);
+    const known = await kernel.neighboursOn(neighbour.iface);
+    expect([...known]).toEqual([[neighbour.ip, neighbour.mac]]);
+    expect([...(await kernel.neighboursOn('eth9'))]).toEqual([]);
+  });
+
   describe('what others have', () => {
     test('the routes by which packets go are named, whoever made them', async () => {
       const other = cidr('192.0.2.0/24', '2001:db8::/48');

@@ -148,6 +148,7 @@ function observed(kernel: Kernel, apply: Kernel['apply']): Kernel {
     read: () => kernel.read(),
     lookup: (ip) => kernel.lookup(ip),
     match: (ips) => kernel.match(ips),
+    neighboursOn: (iface) => kernel.neighboursOn(iface),
     foreignRoutes: (network) => kernel.foreignRoutes(network),
     defaultRoutes: () => kernel.defaultRoutes(),
     concern: (who, networks) => kernel.concern(who, networks),

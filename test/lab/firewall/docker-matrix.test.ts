@@ -139,7 +139,8 @@ afterAll(() => {
   expect(existsSync(path) ? readFileSync(path, 'utf8') : '').toBe(text);
 });
 
-/** Of the last cell. */
+/** Of the last cell: one more look at host b. */
+let again: () => Promise<boolean>;
 const firewalls: ReturnType<typeof firewallOn>['firewall'][] = [];
 
 /** Both sides start on both hosts; whoever comes later finds the other's rules. */
@@ -150,6 +151,7 @@ async function play(
   start: (host: Host, lease: Bridge) => Promise<void>,
 ): Promise<void> {
   firewalls.length = 0;
+  again = () => firewallOn(net.b, variant).firewall.apply(configOf('b', engine));
   await Promise.all(
     (['a', 'b'] as const).map(async (side) => {
       const host = net[side];
@@ -178,6 +180,8 @@ async function note(cell: Omit<Cell, 'seen'>): Promise<void> {
   const seen = await look();
   cells.push({ ...cell, seen });
   expect(seen).toEqual(RIGHT);
+  // A process that has just started finds nothing to do.
+  expect(await again()).toBe(false);
 }
 
 async function look(): Promise<Cell['seen']> {
