@@ -32,7 +32,7 @@ export function parseDockerBridges(text: string, lease: Cidr): DockerBridges | n
   return {
     bridges: inbound.map(([name]) => name.slice(IN_CHAIN.length)).filter((name) => IFACE.test(name)),
     acceptMark: rules.map(parseAcceptMark).find((mark) => mark !== null) ?? null,
-    dropsUnpublished: last.some((rule) => /^counter \S.*\bdrop\b|^(counter )?drop\b/.test(rule)),
+    dropsUnpublished: last.some((rule) => /^(counter (packets \d+ bytes \d+ )?)?drop\b/.test(rule)),
     unprotected: last.some((rule) => /comment "UNPROTECTED"$/.test(rule)),
     dropsDirect: (chains.get('raw-PREROUTING') ?? []).some((rule) => dropsFor(rule, lease)),
   };

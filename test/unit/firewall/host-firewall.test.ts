@@ -229,6 +229,18 @@ describe('the file of what was found', () => {
     expect(host.takeLog()).toEqual([]);
   });
 
+  test('of an agent that knew IPv4 only is understood', async () => {
+    const host = new FakeHost({ [FORWARDING]: '1' });
+    const before = host.filter;
+    foundFile = join(directory, 'found.json');
+    await firewallOn(host).apply(firewallConfig());
+    const filter = { dockerUserMissing: true, userJumpMissing: true, forwardPolicyAccept: false };
+    const former = { formatVersion: 1, bootId: 'b001', sysctls: { [FORWARDING]: '0' }, filter };
+    writeFileSync(foundFile, JSON.stringify(former));
+    await firewallOn(host).remove();
+    expect([host.filter, host.sysctls.get(FORWARDING)]).toEqual([before, '0']);
+  });
+
   test('is private and names what was there', async () => {
     const host = new FakeHost();
     await firewallOn(host).apply(firewallConfig());
