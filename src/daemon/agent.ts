@@ -116,7 +116,7 @@ export class Agent {
       log,
       onChange: () => this.#checkReady(),
     });
-    this.#hostChecks = new HostChecks({ dataPlane: this.#dataPlane, nodeId, port: options.port, log });
+    this.#hostChecks = new HostChecks({ dataPlane: this.#dataPlane, port: options.port, log });
   }
 
   get sources(): FactSources {

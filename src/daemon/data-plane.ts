@@ -8,7 +8,7 @@ import { containerMtu, desired, tunnelled } from '../backend/backend.ts';
 import { vxlanDeviceName } from '../backend/vxlan.ts';
 import type { AgentOptions } from '../config/agent-options.ts';
 import { type NetworkConfig, subnetRange } from '../config/network-config.ts';
-import { type DesiredState, NOTHING_DESIRED } from '../dataplane/desired-state.ts';
+import { type DesiredState, NOTHING_DESIRED, type VxlanDevice } from '../dataplane/desired-state.ts';
 import { type Kernel, KernelError } from '../dataplane/kernel.ts';
 import { PROBE_MARK_DIRECT, PROBE_MARK_MASK, PROBE_MARK_VXLAN } from '../dataplane/ownership.ts';
 import { Reconciler } from '../dataplane/reconciler.ts';
@@ -112,6 +112,11 @@ export class DataPlane implements AsyncDisposable {
   get problems(): readonly Problem[] {
     const own = this.#problem === null ? [] : [this.#problem];
     return [...own, ...this.#options.firewall.problems, ...this.reconciler.stats.problems];
+  }
+
+  /** Tunnels that are to be there. */
+  get devices(): readonly VxlanDevice[] {
+    return this.#desired.devices;
   }
 
   /** As the kernel has them now. */

@@ -3,25 +3,21 @@
  * that spoils the checksums of the tunnel. Derives what to look for from the data plane as it is, and starts when that
  * is ready.
  */
-
 import { tunnelled } from '../backend/backend.ts';
-import { vtepMac, vxlanDeviceName } from '../backend/vxlan.ts';
-import { networkFamilies } from '../config/network-config.ts';
 import type { Wanted } from '../host/surroundings.ts';
 import { SurroundingsWatch } from '../host/watch.ts';
 import { cidrBase } from '../net/cidr.ts';
-import { FAMILIES } from '../net/ip.ts';
+import { ipFamily } from '../net/ip.ts';
 import { Ethtool } from '../netlink/ethtool.ts';
 import type { Problem } from '../observe/agent-facts.ts';
 import type { Log } from '../observe/log.ts';
 import { ChecksumWatch, type Tunnel } from '../path/checksum-watch.ts';
 import { answersSyn } from '../path/syn.ts';
-import { type NodeId, subnetOf } from '../subnet/lease.ts';
+import { subnetOf } from '../subnet/lease.ts';
 import type { DataPlane } from './data-plane.ts';
 
 export interface HostChecksOptions {
   readonly dataPlane: DataPlane;
-  readonly nodeId: NodeId;
   /** Where the agents listen. */
   readonly port: number;
   readonly log: Log;
@@ -68,38 +64,30 @@ export class HostChecks implements AsyncDisposable {
   }
 
   #wanted(): Wanted | null {
-    const { dataPlane, nodeId, port } = this.#options;
-    const { host, snapshot } = dataPlane;
+    const { dataPlane, port } = this.#options;
+    const { host, snapshot, devices } = dataPlane;
     if (host === null || snapshot === null || snapshot.own === null) return null;
-    const { Backend: backend, EnableIPv6: ipv6 } = snapshot.config;
+    const { Backend: backend, EnableIPv4: ipv4, EnableIPv6: ipv6 } = snapshot.config;
     if (backend.Type === 'alloc') return null;
-    const isTunnelled = tunnelled(backend);
     return {
       iface: host.iface,
-      devices: isTunnelled
-        ? networkFamilies(snapshot.config).map((family) => ({
-            name: vxlanDeviceName(backend.VNI, family),
-            mac: vtepMac(nodeId, family),
-          }))
-        : [],
-      ...{ port, vxlanPort: isTunnelled ? backend.Port : null, ipv6 },
+      devices: devices.map(({ name, mac, local }) => ({ name, mac, family: ipFamily(local) })),
+      ...{ port, vxlanPort: tunnelled(backend) ? backend.Port : null, ipv4, ipv6 },
     };
   }
 
-  /** Those in use: what is sent to a peer's base takes the way of its containers. */
+  /** Those in use that answer probes: what is sent to a peer's base takes the way of its containers. */
   #tunnels(): readonly Tunnel[] {
-    const { snapshot, paths } = this.#options.dataPlane;
-    const own = snapshot?.own ?? null;
-    const backend = snapshot?.config.Backend;
-    if (snapshot === null || own === null || backend === undefined || !tunnelled(backend)) return [];
-    return FAMILIES.flatMap((family) => {
-      const subnet = subnetOf(own, family);
-      if (subnet === null) return [];
-      const device = vxlanDeviceName(backend.VNI, family);
-      const to = snapshot.peers.flatMap((peer) => subnetOf(peer, family) ?? []);
-      return to
-        .filter((peer) => paths.current.get(peer)?.kind === 'vxlan')
-        .map((peer) => ({ device, from: cidrBase(subnet), to: cidrBase(peer) }));
+    const { snapshot, paths, devices } = this.#options.dataPlane;
+    if (snapshot === null || snapshot.own === null) return [];
+    const { own, peers } = snapshot;
+    return devices.flatMap(({ name: device, local }) => {
+      const from = subnetOf(own, ipFamily(local));
+      if (from === null) return [];
+      const subnets = peers.flatMap((peer) => subnetOf(peer, ipFamily(local)) ?? []);
+      return subnets
+        .filter((subnet) => paths.current.get(subnet)?.state === 'vxlan')
+        .map((subnet) => ({ device, from: cidrBase(from), to: cidrBase(subnet) }));
     });
   }
 }

@@ -4,7 +4,13 @@
  */
 import type { Problem } from '../observe/agent-facts.ts';
 import type { OpenPorts } from './formats.ts';
-import type { DeviceFacts, FirewallFacts, Surroundings, Wanted } from './surroundings.ts';
+import {
+  type DeviceFacts,
+  type FirewallFacts,
+  ipv4Ifaces,
+  type Surroundings,
+  type Wanted,
+} from './surroundings.ts';
 
 export function checkSurroundings(found: Surroundings, wanted: Wanted): readonly Problem[] {
   return [
@@ -67,7 +73,8 @@ function checkMac({ name, mac, linkFile, macPolicy }: DeviceFacts, wanted: Wante
 function checkForwarding({ sysctls }: Surroundings, wanted: Wanted): readonly Problem[] {
   const off = (key: string): boolean => sysctls.get(key) === '0';
   const keys = [
-    ...['net/ipv4/ip_forward', ...ifaces(wanted).map((iface) => `net/ipv4/conf/${iface}/forwarding`)],
+    ...(wanted.ipv4 ? ['net/ipv4/ip_forward'] : []),
+    ...ipv4Ifaces(wanted).map((iface) => `net/ipv4/conf/${iface}/forwarding`),
     ...(wanted.ipv6 ? ['net/ipv6/conf/all/forwarding'] : []),
   ];
   const key = keys.find(off);
@@ -82,7 +89,7 @@ function checkForwarding({ sysctls }: Surroundings, wanted: Wanted): readonly Pr
 /** The kernel takes the greater of the interface's value and the one for all; strict is 1. */
 function checkReversePath({ sysctls }: Surroundings, wanted: Wanted): readonly Problem[] {
   const value = (iface: string): number => Number(sysctls.get(`net/ipv4/conf/${iface}/rp_filter`) ?? 0);
-  const strict = ifaces(wanted).find((iface) => Math.max(value('all'), value(iface)) === 1);
+  const strict = ipv4Ifaces(wanted).find((iface) => Math.max(value('all'), value(iface)) === 1);
   if (strict === undefined) return [];
   const by =
     value(strict) === 1 ? setting(`net/ipv4/conf/${strict}/rp_filter`) : 'net.ipv4.conf.all.rp_filter';
@@ -129,10 +136,6 @@ function lets(
   { protocol, port }: { readonly protocol: string; readonly port: number },
 ): boolean {
   return (range.protocol === 'any' || range.protocol === protocol) && range.from <= port && port <= range.to;
-}
-
-function ifaces({ iface, devices }: Wanted): readonly string[] {
-  return [iface, ...devices.map(({ name }) => name)];
 }
 
 /** As `sysctl` writes it: a dot in a name becomes a slash. */

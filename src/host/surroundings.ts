@@ -4,6 +4,7 @@
  *
  * Programs of the host look after the network of the host: in another network namespace they are left out.
  */
+import type { Family } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import type { HostFiles } from './files.ts';
 import {
@@ -20,11 +21,12 @@ import {
 export interface Wanted {
   /** Between the hosts. */
   readonly iface: string;
-  readonly devices: readonly { readonly name: string; readonly mac: Mac }[];
+  readonly devices: readonly { readonly name: string; readonly mac: Mac; readonly family: Family }[];
   /** Of the agents, UDP and TCP. */
   readonly port: number;
   /** UDP; null without vxlan. */
   readonly vxlanPort: number | null;
+  readonly ipv4: boolean;
   readonly ipv6: boolean;
 }
 
@@ -142,14 +144,21 @@ async function device(files: HostFiles, name: string): Promise<DeviceFacts> {
 }
 
 async function sysctls(files: HostFiles, wanted: Wanted): Promise<ReadonlyMap<string, string>> {
-  const ifaces = [wanted.iface, ...wanted.devices.map(({ name }) => name)];
   const keys = [
     ...['net/ipv4/ip_forward', 'net/ipv4/conf/all/rp_filter'],
-    ...ifaces.flatMap((iface) => [`net/ipv4/conf/${iface}/rp_filter`, `net/ipv4/conf/${iface}/forwarding`]),
+    ...ipv4Ifaces(wanted).flatMap((iface) =>
+      ['rp_filter', 'forwarding'].map((name) => `net/ipv4/conf/${iface}/${name}`),
+    ),
     ...(wanted.ipv6 ? ['net/ipv6/conf/all/forwarding', `net/ipv6/conf/${wanted.iface}/accept_ra`] : []),
   ];
   const values = await Promise.all(keys.map((key) => line(files, `proc/sys/${key}`)));
   return new Map(keys.flatMap((key, place) => (values[place] == null ? [] : [[key, values[place]]])));
+}
+
+/** Where packets of the IPv4 network come and go. */
+export function ipv4Ifaces({ ipv4, iface, devices }: Wanted): readonly string[] {
+  if (!ipv4) return [];
+  return [iface, ...devices.filter(({ family }) => family === 4).map(({ name }) => name)];
 }
 
 const FIREWALLD_DIRECTORIES = ['etc/firewalld', 'usr/lib/firewalld'];

@@ -3,11 +3,11 @@ import { checkSurroundings } from '../../../src/host/checks.ts';
 import type { Surroundings, Wanted } from '../../../src/host/surroundings.ts';
 import { macFromBytes } from '../../../src/net/mac.ts';
 
-const mac = macFromBytes(Buffer.from('02:00:00:00:00:01'.replaceAll(':', ''), 'hex'));
+const mac = macFromBytes(Buffer.from('020000000001', 'hex'));
 const wanted: Wanted = {
   iface: 'eth0.7',
-  devices: [{ name: 'flannel.1', mac }],
-  ...{ port: 6473, vxlanPort: 8472, ipv6: true },
+  devices: [{ name: 'flannel.1', mac, family: 4 }],
+  ...{ port: 6473, vxlanPort: 8472, ipv4: true, ipv6: true },
 };
 const open = { protocol: 'any', from: 6000, to: 9000 } as const;
 const sysctls = {
@@ -145,4 +145,15 @@ test('IPv6 settings do not matter to a cluster without it, nor the vxlan port wi
   expect(problems(with_('net/ipv6/conf/all/forwarding', '0'), { ipv6: false })).toEqual([]);
   const control = { program: 'ufw', open: [{ protocol: 'any', from: 6473, to: 6473 }] } as const;
   expect(problems({ firewalls: [control] }, { vxlanPort: null })).toEqual([]);
+});
+
+test('nor do IPv4 settings to one without IPv4, or to a tunnel of IPv6', () => {
+  const strict = { ...sysctls, 'net/ipv4/conf/flannel.1/rp_filter': '1', 'net/ipv4/ip_forward': '0' };
+  const change = { sysctls: new Map(Object.entries(strict)) };
+  expect(problems(change, { ipv4: false })).toEqual([]);
+  const [device] = wanted.devices;
+  if (device === undefined) throw new Error('there is one');
+  expect(
+    problems(with_('net/ipv4/conf/flannel.1/rp_filter', '1'), { devices: [{ ...device, family: 6 }] }),
+  ).toEqual([]);
 });

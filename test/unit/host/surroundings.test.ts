@@ -12,10 +12,8 @@ import { macFromBytes } from '../../../src/net/mac.ts';
 const deployed = fileURLToPath(new URL('../../../deploy/host', import.meta.url));
 const wanted: Wanted = {
   iface: 'eth0',
-  devices: [
-    { name: 'flannel.1', mac: macFromBytes(Buffer.from('02:00:00:00:00:01'.replaceAll(':', ''), 'hex')) },
-  ],
-  ...{ port: 6473, vxlanPort: 8472, ipv6: false },
+  devices: [{ name: 'flannel.1', mac: macFromBytes(Buffer.from('020000000001', 'hex')), family: 4 }],
+  ...{ port: 6473, vxlanPort: 8472, ipv4: true, ipv6: false },
 };
 
 let root: string;

@@ -7,7 +7,7 @@ import type { Wanted } from '../../../src/host/surroundings.ts';
 import { SurroundingsWatch } from '../../../src/host/watch.ts';
 import { recordingLog } from '../control/fake-agent.ts';
 
-const wanted: Wanted = { iface: 'eth0', devices: [], port: 6473, vxlanPort: null, ipv6: false };
+const wanted: Wanted = { iface: 'eth0', devices: [], port: 6473, vxlanPort: null, ipv4: true, ipv6: false };
 
 let root: string;
 beforeEach(() => {
