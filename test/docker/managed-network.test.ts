@@ -1,13 +1,13 @@
 /**
  * The network of ours in real engines, used as docker compose uses an external network: by name, with an alias for each
- * service. Hosts a and b on one L2 have it, host d behind a router has its lease on docker0, so host-gw, vxlan, the
+ * service. Both families. Hosts a and b on one L2 have it, host d behind a router has its lease on docker0, so host-gw, vxlan, the
  * network and docker0 are mixed. On a the engine comes before the agent, elsewhere after it.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { Agent, Status } from '../lab/agent.ts';
-import { fourHosts, type Hosts, startCluster } from '../lab/cluster.ts';
+import { addIpv6, fourHosts, type Hosts, startCluster } from '../lab/cluster.ts';
 import type { RunResult } from '../lab/command.ts';
 import { eventually } from '../lab/eventually.ts';
 import type { Host } from '../lab/lab.ts';
@@ -52,7 +52,10 @@ describe('real engines and a network for docker compose', () => {
     const engineOf = ({ netns, directory }: Host, flags: readonly string[] = []): Promise<Engine> =>
       startEngine(netns, directory, flags);
     engineA = await engineOf(hosts.a);
-    const { agent } = await startCluster([hosts.a, hosts.b, hosts.d], ['--ip-masq']);
+    await addIpv6(hosts);
+    const config = join(hosts.a.directory, 'network.json');
+    writeFileSync(config, '{"Network": "10.5.0.0/16", "EnableIPv6": true, "IPv6Network": "fd05::/48"}');
+    const { agent } = await startCluster([hosts.a, hosts.b, hosts.d], ['--config', config, '--ip-masq']);
     [a, b, d] = [agent('a'), agent('b'), agent('d')];
     const options = (await d.cli(['docker-opts'])).stdout.trim().split(' ');
     [engineB, engineD] = await Promise.all([engineOf(hosts.b), engineOf(hosts.d, options)]);
@@ -63,7 +66,7 @@ describe('real engines and a network for docker compose', () => {
     engine.runContainer(`shop-${name}-1`, ['--network', 'tsflannel', '--network-alias', name]);
   const source = (from: Namespace, to: { readonly address: string }): Promise<string | null> =>
     connectTcp(from, to.address, PORT, 10_000);
-  const isBlocked = async (from: Namespace, to: DockerContainer): Promise<boolean> =>
+  const isBlocked = async (from: Namespace, to: { readonly address: string }): Promise<boolean> =>
     (await connectTcp(from, to.address, PORT, 1_000)) === null;
   const problem = (agent: Agent, code: string): Promise<Status['problems'][number]> =>
     eventually(`the problem ${code}`, async () => {
@@ -74,8 +77,13 @@ describe('real engines and a network for docker compose', () => {
   async function expectAllTalk(): Promise<void> {
     const boxes = [webA, webB, boxD];
     for (const from of boxes)
-      for (const to of boxes.filter((each) => each !== from))
+      for (const to of boxes.filter((each) => each !== from)) {
         expect([from.address, await source(from.namespace, to)]).toEqual([from.address, from.address]);
+        expect([from.ipv6, await source(from.namespace, { address: to.ipv6 })]).toEqual([
+          from.ipv6,
+          from.ipv6,
+        ]);
+      }
   }
 
   test('containers as they come, outside the lease, are reported with what to do', async () => {
@@ -134,6 +142,11 @@ describe('real engines and a network for docker compose', () => {
   test('an outsider reaches none of them', async () => {
     await outsider.configure([a, b].map(({ subnet, host }) => `route replace ${subnet} via ${host.address}`));
     for (const to of [webA, webB]) expect(await isBlocked(outsider, to)).toBe(true);
+    await outsider.configure([
+      'address add 2001:db8:1::66/64 dev eth0',
+      `route replace ${a.subnets[1]} via 2001:db8:1::11`,
+    ]);
+    expect(await isBlocked(outsider, { address: webA.ipv6 })).toBe(true);
   });
 
   test('the world outside sees the host, by our rule with --ip-masq and by Docker’s without', async () => {

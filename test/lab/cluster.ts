@@ -40,6 +40,21 @@ export async function fourHosts(lab: Lab): Promise<Hosts> {
   return { near, far, router, a, b, c, d };
 }
 
+/** IPv6 beside it: 2001:db8:1::11 to ::13 and 2001:db8:2::14, the router has ::1 in each. */
+export async function addIpv6({ router, a, b, c, d }: Hosts): Promise<void> {
+  await router.configure(['address add 2001:db8:1::1/64 dev eth0', 'address add 2001:db8:2::1/64 dev eth1']);
+  for (const [host, l2, number] of [
+    [a, 1, 11],
+    [b, 1, 12],
+    [c, 1, 13],
+    [d, 2, 14],
+  ] as const)
+    await host.configure([
+      `address add 2001:db8:${l2}::${number}/64 dev eth0`,
+      `route add default via 2001:db8:${l2}::1`,
+    ]);
+}
+
 /** Named things of a lab, for tests that say `agent('a')`. */
 export type Named<T> = (name: string) => T;
 

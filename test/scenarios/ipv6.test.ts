@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Agent } from '../lab/agent.ts';
 import {
+  addIpv6,
   type Cluster,
   containers,
   fourHosts,
@@ -52,19 +53,7 @@ describe('both families on three hosts of one L2 and one behind a router', () =>
 
   useLab(async (lab: Lab) => {
     hosts = await fourHosts(lab);
-    await hosts.router.configure([
-      'address add 2001:db8:1::1/64 dev eth0',
-      'address add 2001:db8:2::1/64 dev eth1',
-    ]);
-    for (const [n, host] of [hosts.a, hosts.b, hosts.c].entries())
-      await host.configure([
-        `address add 2001:db8:1::1${n + 1}/64 dev eth0`,
-        'route add default via 2001:db8:1::1',
-      ]);
-    await hosts.d.configure([
-      'address add 2001:db8:2::14/64 dev eth0',
-      'route add default via 2001:db8:2::1',
-    ]);
+    await addIpv6(hosts);
     const config = await configFile(hosts.a, { ...IPV6, Network: '10.5.0.0/16' });
     cluster = await startCluster([hosts.a, hosts.b, hosts.c, hosts.d], ['--config', config]);
     box = await containers(lab, cluster.agents);

@@ -54,6 +54,8 @@ export interface DockerContainer {
   /** Of its first process, as the machine counts. */
   readonly pid: number;
   readonly address: string;
+  /** Empty where its network has no IPv6. */
+  readonly ipv6: string;
   /** Its network, for the machine's own programs. */
   readonly namespace: Namespace;
 }
@@ -122,9 +124,12 @@ export async function startEngine(
     stop,
     runContainer: async (name, options = []) => {
       await docker(['run', '-itd', '--name', name, ...options, 'busybox']);
-      const format = '{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}';
-      const [pid, address = ''] = (await docker(['inspect', '--format', format, name])).trim().split(' ');
-      return { pid: Number(pid), address, namespace: new ProcessNamespace(name, Number(pid)) };
+      const format =
+        '{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}} {{end}}';
+      const [pid, address = '', ipv6 = ''] = (await docker(['inspect', '--format', format, name]))
+        .trim()
+        .split(' ');
+      return { pid: Number(pid), address, ipv6, namespace: new ProcessNamespace(name, Number(pid)) };
     },
     [Symbol.asyncDispose]: stop,
   };
