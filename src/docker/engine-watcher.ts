@@ -18,10 +18,12 @@ export interface EngineWatcherOptions {
 
 /** Between two looks for an engine that is not there. */
 const LOOK_MS = 500;
-/** Events come in bursts: the four of one container are one reading, and a host that starts them all day reads once a
- *  second. */
+/** Events come in bursts: the four of one container are one reading. */
 const SETTLE_MS = 100;
-const READ_GAP_MS = 1_000;
+/** On a host that starts containers all day the engine spends at most a twentieth of its time on us. */
+const READ_GAP_MS_MIN = 1_000;
+const READ_GAP_MS_MAX = 10_000;
+const READ_GAP_FACTOR = 20;
 /** A network that comes or goes, a container on it, a daemon that has read its configuration again. A container is on
  *  its network before it counts as running. Health checks and `docker exec` are not among them. */
 const EVENTS = {
@@ -81,9 +83,11 @@ export class EngineWatcher implements AsyncDisposable {
     const info = await readEngineInfo(client);
     log.info('engine-found', `Docker ${info.version} answers at ${socket.path}.`, { ...info });
     do {
+      const began = performance.now();
       this.#set({ ...info, networks: await readNetworks(client) });
       this.#fail(null);
-      await Promise.race([ended, this.#pause(READ_GAP_MS)]);
+      const gapMs = Math.max(READ_GAP_MS_MIN, READ_GAP_FACTOR * (performance.now() - began));
+      await Promise.race([ended, this.#pause(Math.min(gapMs, READ_GAP_MS_MAX))]);
       await changes.next();
       await Promise.race([ended, this.#pause(SETTLE_MS)]);
     } while (!changes.ended);
