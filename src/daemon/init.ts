@@ -147,7 +147,7 @@ async function found(
 
 async function startFirstReplica(
   workplace: Workplace,
-  { dataDir, peers }: InitOptions,
+  { dataDir, peers, network }: InitOptions,
   identity: Identity,
   membership: Membership,
   caKey: string,
@@ -160,7 +160,8 @@ async function startFirstReplica(
     bootstrapState(FIRST_REPLICA),
   );
   const founding = peers.map(({ ip }) => ip);
-  return await startReplica({ workplace, identity, membership, caKey, founding, storage });
+  const address = foundingAddress(workplace.watcher.require(), network, peers);
+  return await startReplica({ workplace, identity, membership, caKey, founding, address, storage });
 }
 
 async function bootstrap(

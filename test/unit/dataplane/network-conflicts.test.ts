@@ -93,3 +93,13 @@ test('many are one sentence', async () => {
   expect(conflict?.text).toContain('and 47 more');
   expect(conflict?.text.length).toBeLessThan(250);
 });
+
+test('a network of IPv6 is looked at like one of IPv4, and each sees its own family only', async () => {
+  const ipv6 = toCidr('fd05::/48');
+  const kernel = new FakeKernel();
+  kernel.routes = [...kernel.routes, route('10.5.7.0/24'), route('fd05::/32', 'tun0')];
+  const found = async () => networkConflicts(ipv6, await kernel.read(), await kernel.foreignRoutes(ipv6));
+  expect(await found()).toMatchObject({ conflict: null, warnings: [{ code: 'network-covered' }] });
+  kernel.addAddress('eth0', toIp('fd05::9'), 64);
+  expect((await found()).conflict?.text).toContain('fd05::9/64 on eth0');
+});

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { cidrContains, cidrCovers, cidrOf, parseCidr, toCidr } from '../../../src/net/cidr.ts';
+import { cidrContains, cidrCovers, cidrLast, cidrOf, parseCidr, toCidr } from '../../../src/net/cidr.ts';
 import {
   type Family,
   type Ip,
@@ -36,6 +36,20 @@ describe('an address', () => {
         expect(parseIp(address)).toBe(address);
         expect(ipToBytes(address).length * 8).toBe(ipBits(family));
       }),
+    );
+  });
+
+  test('of IPv6 is written as RFC 5952 has it, however it was written before', () => {
+    const group = fc.oneof(fc.constant(0), fc.nat({ max: 0xffff }));
+    const groups = fc.array(group, { minLength: 8, maxLength: 8 });
+    fc.assert(
+      fc.property(groups, fc.boolean(), fc.nat({ max: 4 }), (parts, upper, digits) => {
+        const long = parts.map((part) => part.toString(16).padStart(digits, '0')).join(':');
+        const text = upper ? long.toUpperCase() : long;
+        // The URL standard serializes by the same rules, and Node's implementation is not ours.
+        expect(`[${parseIp(text)}]`).toBe(new URL(`http://[${text}]/`).hostname);
+      }),
+      { numRuns: 1_000 },
     );
   });
 
@@ -76,6 +90,19 @@ describe('a network', () => {
         const network = cidrOf(a, length);
         expect(cidrContains(network, a)).toBe(true);
         expect(cidrContains(network, b)).toBe(masked(a, length) === masked(b, length));
+        expect(parseCidr(`${a}/${length}`)).toBe(network);
+      }),
+    );
+  });
+
+  test('of IPv6 does so as well, and its last address is the last that does', () => {
+    fc.assert(
+      fc.property(ipv6, ipv6, fc.nat({ max: 128 }), (a, b, length) => {
+        const network = cidrOf(a, length);
+        expect(cidrContains(network, b)).toBe(masked(a, length) === masked(b, length));
+        const last = ipToBigInt(cidrLast(network));
+        expect(cidrContains(network, ipFromBigInt(6, last))).toBe(true);
+        if (last < (1n << 128n) - 1n) expect(cidrContains(network, ipFromBigInt(6, last + 1n))).toBe(false);
         expect(parseCidr(`${a}/${length}`)).toBe(network);
       }),
     );
