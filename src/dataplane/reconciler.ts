@@ -172,9 +172,10 @@ export class Reconciler implements AsyncDisposable {
   }
 
   #onEvent(event: KernelEvent): void {
+    // Anybody's rule may lead packets past our routes; the next survey sees it.
+    if (event.kind === 'overflow' || event.kind === 'rule') this.#rivals.suspectAll();
     if (this.#desired === null || !this.#relevance.concerns(event)) return;
     if (event.kind === 'route' && event.protocol !== ROUTE_PROTOCOL) this.#rivals.suspect(event.dst);
-    if (event.kind === 'overflow' || event.kind === 'rule') this.#rivals.suspectAll();
     if (this.#eventPassPlanned) return;
     this.#eventPassPlanned = true;
     const nowMs = performance.now();

@@ -216,6 +216,32 @@ describe('what is not ours', () => {
     expect(reconciler.stats.problems).toMatchObject([{ code: 'route-conflict' }]);
     expect(kernel.routes.filter(({ protocol }) => protocol === 4)).toHaveLength(1);
   });
+
+  test('what keeps ours out is not tried against all the time, and ours follows when it goes', async () => {
+    const before = kernel.routes;
+    kernel.routes = [...before, { ...direct(12), protocol: 4, plain: true }];
+    await settled();
+    await vi.advanceTimersByTimeAsync(29_000);
+    expect(kernel.reads).toBe(0);
+    kernel.routes = kernel.routes.filter(({ protocol }) => protocol !== 4);
+    kernel.emit(routeEvent('10.5.12.0/24', 4));
+    await vi.advanceTimersByTimeAsync(10);
+    expect(reconciler.stats).toMatchObject({ installed: 2, foreign: [], problems: [], repaired: 0 });
+  });
+
+  test('destinations are asked for once, and a few in turn at each resync', async () => {
+    const many = Array.from({ length: 200 }, (_, i) => direct(i));
+    await settled({ ...NOTHING_DESIRED, routes: many });
+    expect(kernel.matched).toHaveLength(200);
+    // The first 128 have had their turn.
+    await vi.advanceTimersByTimeAsync(31_000);
+    expect(kernel.matched).toHaveLength(272);
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(kernel.matched).toHaveLength(400);
+    kernel.emit(routeEvent('10.5.12.0/25', 4));
+    await vi.advanceTimersByTimeAsync(10);
+    expect(kernel.matched.slice(400)).toEqual(['10.5.12.0']);
+  });
 });
 
 describe('somebody who removes a route again and again', () => {
