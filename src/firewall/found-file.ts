@@ -21,9 +21,7 @@ import type { Family } from '../net/ip.ts';
 import type { FilterFound } from './filter-table.ts';
 import { SYSCTL_KEY } from './sysctl.ts';
 
-const FORMAT_VERSION = 2;
-/** Of agents that knew IPv4 only: one filter table, which they called `filter`. */
-const FORMER_VERSION = 1;
+const FORMAT_VERSION = 1;
 /** A few lines. */
 const FILE_BYTES_MAX: number = 16 << 10;
 
@@ -75,12 +73,11 @@ const filter: Parser<FilterFound> = record((fields) => ({
 }));
 
 const foundFile: Parser<Found & { readonly bootId: string }> = record((fields) => {
-  const version = fields.get('formatVersion', oneOf(FORMER_VERSION, FORMAT_VERSION));
+  fields.get('formatVersion', oneOf(FORMAT_VERSION));
   return {
     bootId: fields.get('bootId', text(/^[0-9a-f-]{0,36}$/)),
     sysctls: fields.get('sysctls', sysctls),
-    filters:
-      version === FORMER_VERSION ? { 4: fields.get('filter', filter) } : fields.get('filters', filters),
+    filters: fields.get('filters', filters),
   };
 });
 

@@ -219,7 +219,7 @@ describe('the file of what was found', () => {
       'a key that is not ours to write',
       '{"formatVersion":1,"bootId":"b001","sysctls":{"../../etc/passwd":"1"},"filter":{}}',
     ],
-    ['another version', '{"formatVersion":3}'],
+    ['another version', '{"formatVersion":2}'],
   ])('with %s is refused with a sentence, and nothing is touched', async (_, content) => {
     const host = new FakeHost();
     foundFile = join(directory, 'found.json');
@@ -229,23 +229,11 @@ describe('the file of what was found', () => {
     expect(host.takeLog()).toEqual([]);
   });
 
-  test('of an agent that knew IPv4 only is understood', async () => {
-    const host = new FakeHost({ [FORWARDING]: '1' });
-    const before = host.filter;
-    foundFile = join(directory, 'found.json');
-    await firewallOn(host).apply(firewallConfig());
-    const filter = { dockerUserMissing: true, userJumpMissing: true, forwardPolicyAccept: false };
-    const former = { formatVersion: 1, bootId: 'b001', sysctls: { [FORWARDING]: '0' }, filter };
-    writeFileSync(foundFile, JSON.stringify(former));
-    await firewallOn(host).remove();
-    expect([host.filter, host.sysctls.get(FORWARDING)]).toEqual([before, '0']);
-  });
-
   test('is private and names what was there', async () => {
     const host = new FakeHost();
     await firewallOn(host).apply(firewallConfig());
     expect(JSON.parse(readFileSync(foundFile, 'utf8'))).toEqual({
-      formatVersion: 2,
+      formatVersion: 1,
       bootId: 'b001',
       sysctls: { [FORWARDING]: '0' },
       filters: { 4: { dockerUserMissing: true, userJumpMissing: true, forwardPolicyAccept: true } },
