@@ -55,7 +55,7 @@ export function paceOf({ kind, ways, selected, addedMs, busy }: PaceFacts, nowMs
     return own.row < NEW_ROW ? urgent(NEW_MS) : regular(NEW_LATER_MS);
   if (used && isSuspect(own, nowMs)) return urgent(busy ? SUSPECT_MS : WANTED_MS);
   if (used && other !== null && isConfirming(own, other)) return urgent(SUSPECT_MS);
-  if (!used && other !== null && isNeeded(own, other, nowMs)) return urgent(busy ? SUSPECT_MS : WANTED_MS);
+  if (!used && other !== null && isNeeded(own, other, nowMs)) return urgent(WANTED_MS);
   if (!busy) return regular(used ? IDLE_USED_MS : IDLE_SPARE_MS);
   if (used) return regular(own.state === 'dead' ? deadPace(own, nowMs) : USED_MS);
   if (other?.state === 'dead') return regular(isGivenUp(other, nowMs) ? deadPace(own, nowMs) : WANTED_MS);

@@ -6,8 +6,10 @@ const PROBES_PER_SECOND = 20;
 /** What the regular probes are spread over. */
 export const REGULAR_PER_SECOND = 15;
 const REGULAR_BURST = 10;
+/** What they keep when the reserve is used up: they find the next path that falls silent. */
+const REGULAR_KEPT = 6;
 /** For a handful of paths that fall silent at once. */
-const RESERVE = 40;
+const RESERVE = 50;
 
 export class ProbeBudget {
   #regular = REGULAR_BURST;
@@ -22,7 +24,7 @@ export class ProbeBudget {
   take(urgent: boolean, nowMs: number): boolean {
     this.#fill(nowMs);
     if (urgent && this.#reserve >= 1) this.#reserve--;
-    else if (this.#regular >= 1) this.#regular--;
+    else if (this.#regular >= (urgent ? REGULAR_KEPT : 1)) this.#regular--;
     else return false;
     return true;
   }
