@@ -141,6 +141,19 @@ describe('both families on three hosts of one L2 and one behind a router', () =>
     expect(health).toBe('healthy');
   });
 
+  test('routes follow a host to its new address', async () => {
+    await hosts.b.configure([
+      'address add 2001:db8:1::22/64 dev eth0',
+      'address delete 2001:db8:1::12/64 dev eth0',
+    ]);
+    const route = new RegExp(`^${ipv6Subnet('b')} via 2001:db8:1::22 dev eth0 `, 'm');
+    await eventually('the route leads there', async () =>
+      route.test(await hosts.a.ip('-6 route show proto 139')) ? true : undefined,
+    );
+    for (const address of box('a').addresses)
+      expect(await ping(box('b'), address)).toMatchObject({ received: 1 });
+  });
+
   test('the device is made again with the same address when somebody deletes it', async () => {
     const mac = (text: string): string | undefined => /link\/ether (\S+)/.exec(text)?.[1];
     const before = await hosts.a.ip('link show dev flannel-v6.1');
@@ -215,5 +228,23 @@ describe('hosts of IPv6 alone', () => {
     await agent.agent();
     expect([agent.subnet, await agent.host.ip('-6 route show proto 139')]).toEqual(before);
     expect(await ping(box('d'), box('b').address)).toMatchObject({ received: 1 });
+  });
+
+  test('are whole again after a link that was down has its address back', async () => {
+    const { host } = cluster.agent('b');
+    await host.configure(['link set eth0 down', 'link set eth0 up']);
+    await eventually('the agent misses it', async () =>
+      (await cluster.agent('b').status()).problems.some(({ code }) => code === 'no-interface')
+        ? true
+        : undefined,
+    );
+    await host.configure(['address add 2001:db8:1::12/64 dev eth0', 'route add default via 2001:db8:1::1']);
+    for (const name of ['a', 'd'])
+      await eventually(`${name} is reached again`, async () =>
+        (await ping(box('b'), box(name).address)).received === 1 ? true : undefined,
+      );
+    await eventually('the cluster is heard again', async () =>
+      (await cluster.agent('b').status()).raft.leader !== null ? true : undefined,
+    );
   });
 });

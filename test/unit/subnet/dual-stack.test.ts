@@ -7,6 +7,7 @@ import {
   type SetConfigCommand,
   UnknownCommandError,
 } from '../../../src/subnet/command.ts';
+import { decodeResult, encodeResult } from '../../../src/subnet/command-result.ts';
 import { leaseSide, toClusterTime } from '../../../src/subnet/lease.ts';
 import { decodeLeaseCache, encodeLeaseCache } from '../../../src/subnet/lease-cache.ts';
 import { view } from '../../../src/subnet/lease-view.ts';
@@ -185,6 +186,21 @@ describe('a version', () => {
     expect(cacheOf(dual)).toContain('"formatVersion":2');
     const read = decodeLeaseCache(Buffer.from(cacheOf(dual)));
     expect(read?.snapshot).toEqual(view(dual.state, node(1)));
+  });
+
+  it('before IPv6 is read and written to the byte as it was', () => {
+    const attributes =
+      '{"backendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:01"},"backendType":"host-gw","interfaceIp":"192.0.2.2","linkMtu":1500,"publicIp":"192.0.2.2","publicIpv6":null}';
+    const id = node(2);
+    for (const text of [
+      `{"attributes":${attributes},"kind":"acquire","nodeId":"${id}","previous":["10.5.9.0/24"],"requestId":"acquire-host-2","time":5,"version":1,"wanted":null}`,
+      `{"attributes":${attributes},"kind":"update-attributes","nodeId":"${id}","time":5,"version":1}`,
+      `{"kind":"mark-absent","subnets":["10.5.9.0/24"],"time":5,"version":1}`,
+    ])
+      expect(new TextDecoder().decode(encodeCommand(decodeCommand(Buffer.from(text))))).toBe(text);
+    const lease = `{"attributes":${attributes},"expiresAt":86400005,"ipv6Subnet":null,"nodeId":"${id}","state":"active","subnet":"10.5.9.0/24"}`;
+    const result = `{"kind":"acquired","lease":${lease},"reusedFrom":null}`;
+    expect(new TextDecoder().decode(encodeResult(decodeResult(Buffer.from(result))))).toBe(result);
   });
 
   it('that does not belong to its command is refused, so that no older replica is made to read it', () => {
