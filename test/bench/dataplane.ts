@@ -2,7 +2,7 @@
 import { type Convergence, measureConvergence } from './convergence.ts';
 import { type IdleAgent, measureIdleAgent } from './idle-agent.ts';
 import { measureRouteProgramming, type RouteProgramming } from './route-programming.ts';
-import { measureThroughput, type Throughput } from './throughput.ts';
+import { measureThroughput, type PathKind, type Throughput } from './throughput.ts';
 
 /** How long and how often. */
 export interface DataPlanePlan {
@@ -21,8 +21,8 @@ export const WHOLE_DATA_PLANE: DataPlanePlan = {
   throughputPairs: 11,
   throughputSeconds: 2,
   agents: [3, 10, 50],
-  joins: 11,
-  settleMs: 60_000,
+  joins: 7,
+  settleMs: 30_000,
   idleMs: 30_000,
 };
 export const SHORT_DATA_PLANE: DataPlanePlan = {
@@ -38,30 +38,36 @@ export const SHORT_DATA_PLANE: DataPlanePlan = {
 export interface DataPlaneFigures {
   readonly routeProgramming: RouteProgramming;
   readonly throughput: { readonly direct: Throughput | null; readonly vxlan: Throughput | null };
-  readonly convergence: readonly (Convergence | null)[];
   readonly idle: readonly IdleAgent[];
+  readonly convergence: readonly (Convergence | null)[];
 }
 
 export async function measureDataPlane(
   plan: DataPlanePlan,
   progress: (text: string) => void,
 ): Promise<DataPlaneFigures> {
-  progress('10,000 routes');
-  const routeProgramming = await measureRouteProgramming(plan.programmingRounds);
-  const throughput = { direct: null, vxlan: null } as { direct: Throughput | null; vxlan: Throughput | null };
-  for (const kind of ['direct', 'vxlan'] as const) {
-    progress(`throughput, ${kind}`);
-    throughput[kind] = await measureThroughput(kind, plan.throughputPairs, plan.throughputSeconds);
-  }
-  const convergence = [];
-  for (const agents of plan.agents) {
-    progress(`convergence of ${agents} agents`);
-    convergence.push(await measureConvergence(agents, plan.joins));
-  }
-  const idle = [];
-  for (const peers of [2, 1_000]) {
-    progress(`an idle agent with ${peers} peers, ${(plan.settleMs + plan.idleMs) / 1000} s`);
-    idle.push(await measureIdleAgent(peers, plan.settleMs, plan.idleMs));
-  }
-  return { routeProgramming, throughput, convergence, idle };
+  // Told as they come, too: the last of them takes long, and the machine may not bear it.
+  const measure = async <T>(what: string, figures: Promise<T>): Promise<T> => {
+    progress(what);
+    progress(JSON.stringify(await figures));
+    return figures;
+  };
+  const throughput = (kind: PathKind): Promise<Throughput | null> =>
+    measure(`throughput, ${kind}`, measureThroughput(kind, plan.throughputPairs, plan.throughputSeconds));
+  const idle = (peers: number): Promise<IdleAgent> =>
+    measure(`an idle agent with ${peers} peers`, measureIdleAgent(peers, plan.settleMs, plan.idleMs));
+  return {
+    routeProgramming: await measure('10,000 routes', measureRouteProgramming(plan.programmingRounds)),
+    throughput: { direct: await throughput('direct'), vxlan: await throughput('vxlan') },
+    idle: [await idle(2), await idle(1_000)],
+    convergence: await inTurn(plan.agents, (agents) =>
+      measure(`convergence of ${agents} agents`, measureConvergence(agents, plan.joins)),
+    ),
+  };
+}
+
+async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<readonly R[]> {
+  const results: R[] = [];
+  for (const item of items) results.push(await work(item));
+  return results;
 }
