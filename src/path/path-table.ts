@@ -140,10 +140,12 @@ export class PathTable {
     if (nowMs - this.#stretchedAtMs >= STRETCH_MS) this.#setStretch(nowMs);
     const probes: Probe[] = [];
     for (const { path, peer, length } of this.#due(nowMs)) {
-      if (!this.#budget.take(path.pace.urgent, nowMs)) continue;
+      const need = length !== null ? 'patient' : path.pace.urgent ? 'urgent' : 'regular';
+      if (!this.#budget.take(need, nowMs)) continue;
       probes.push(this.#sent(peer, path, length, nowMs));
       // Only beside a short one that passes does a long one that is lost tell something of its length.
-      if (length !== null && this.#budget.take(true, nowMs)) probes.push(this.#sent(peer, path, null, nowMs));
+      if (length !== null && this.#budget.take('regular', nowMs))
+        probes.push(this.#sent(peer, path, null, nowMs));
     }
     return { probes, wakeAtMs: this.#wakeAtMs(nowMs) };
   }

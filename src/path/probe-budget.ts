@@ -6,7 +6,7 @@ const PROBES_PER_SECOND = 20;
 /** What the regular probes are spread over. */
 export const REGULAR_PER_SECOND = 15;
 const REGULAR_BURST = 10;
-/** What they keep when the reserve is used up: they find the next path that falls silent. */
+/** What the others leave to them: they find the next path that falls silent. */
 const REGULAR_KEPT = 6;
 /** For a handful of paths that fall silent at once. */
 const RESERVE = 50;
@@ -20,11 +20,11 @@ export class ProbeBudget {
     this.#filledAtMs = nowMs;
   }
 
-  /** Whether one more may be sent now; if so, it counts as sent. */
-  take(urgent: boolean, nowMs: number): boolean {
+  /** Whether one more may be sent now; if so, it counts as sent. `patient`: nothing depends on its being sent soon. */
+  take(need: 'urgent' | 'regular' | 'patient', nowMs: number): boolean {
     this.#fill(nowMs);
-    if (urgent && this.#reserve >= 1) this.#reserve--;
-    else if (this.#regular >= (urgent ? REGULAR_KEPT : 1)) this.#regular--;
+    if (need === 'urgent' && this.#reserve >= 1) this.#reserve--;
+    else if (this.#regular >= (need === 'regular' ? 1 : REGULAR_KEPT)) this.#regular--;
     else return false;
     return true;
   }
