@@ -8,8 +8,6 @@ export interface PathMistake {
   readonly file: string;
   readonly find: string;
   readonly replace: string;
-  /** Where to begin with one that shows rarely. */
-  readonly firstSeed?: number;
 }
 
 export const PATH_MISTAKES: readonly PathMistake[] = [
@@ -58,9 +56,8 @@ export const PATH_MISTAKES: readonly PathMistake[] = [
   {
     name: 'nobody asks the other path when the used one falls silent',
     file: 'pace.js',
-    find: 'if (silentFromMs === null || row < 2 ||',
-    replace: 'if (silentFromMs !== null || row < 2 ||',
-    firstSeed: 700,
+    find: 'otherWay.candidate.possible ? otherWay.evidence : null',
+    replace: 'null',
   },
   {
     name: 'probes without a bound',
