@@ -100,7 +100,9 @@ function stranger(place: number, own: Lease | null): Lease {
 }
 
 async function countProbes(host: Host): Promise<void> {
-  const chain = `type filter hook postrouting priority 300; meta mark & ${PROBE_MARK_MASK} != 0 counter`;
+  // The packets that a tunnel puts around them have the mark as well, and what the kernel says of those that got lost.
+  const probes = `meta mark & ${PROBE_MARK_MASK} != 0 icmp type { echo-request, echo-reply }`;
+  const chain = `type filter hook postrouting priority 300; ${probes} counter`;
   await host.run(['nft', `table inet bench { chain probes { ${chain}; }; }`]);
 }
 
