@@ -38,7 +38,7 @@ export function notAMember(state: ClusterState, nodeId: NodeId): Outcome {
 
 /** The answer this request got before, as long as it is remembered. */
 export function answerTo(state: ClusterState, requestId: string, nodeId: NodeId): Answer | undefined {
-  return state.answers.find((answer) => answer.requestId === requestId && answer.nodeId === nodeId);
+  return state.answers.findLast((answer) => answer.requestId === requestId && answer.nodeId === nodeId);
 }
 
 /** Adds one answer and forgets those that are too old or too many. */

@@ -221,6 +221,8 @@ describe('members and tokens', () => {
     expect(replica.expect('joined', back(3, 'rejoin-twice')).member.replicaId).toBe(4);
     expect(replica.refused(back(2, 'rejoin-once')), 'too late').toBe('replaced-since');
     expect(replica.refused({ ...back(2, 'rejoin-once'), nodeId: node(9) })).toBe('not-a-member');
+    const reused = back(4, 'rejoin-once');
+    expect(replica.expect('joined', reused)).toEqual(replica.expect('joined', reused));
   });
   it('notes who is to vote', () => {
     const replica = cluster(2);
