@@ -75,7 +75,8 @@ async function startCluster(stage: Stage, agents: readonly Agent[]): Promise<voi
   );
   const [, joinLine = ''] = /tsflannel (join .*)/.exec(printed) ?? [];
   stage.say('One line joins a host: the one that init printed');
-  for (const agent of others) await startAgent(stage, agent, joinLine.trim().split(/\s+/), /subnet\.env\n$/);
+  for (const agent of others)
+    await startAgent(stage, agent, joinLine.trim().split(/\s+/), /^written .*subnet\.env\n/m);
   await eventually('three voters', async () => ((await first.status()).raft.voters === 3 ? true : undefined));
   await routed(agents);
   stage.say('The cluster');
@@ -84,8 +85,8 @@ async function startCluster(stage: Stage, agents: readonly Agent[]): Promise<voi
   for (const { host, subnetFile } of agents) await type(stage, host, ['cat', subnetFile]);
 }
 
-/** In the foreground, as in a terminal of its own; resolves with what it printed, once that ends with what is said
- *  when it is ready. */
+/** In the foreground, as in a terminal of its own; resolves with what it printed, once that holds what is said when it
+ *  is ready. The log of the paths goes on behind that. */
 async function startAgent(
   stage: Stage,
   agent: Agent,
