@@ -36,7 +36,7 @@ class Machine {
 
   run(script: string): Promise<RunResult> {
     const inside = `mount --bind ${this.sbin} /usr/sbin && PATH=${this.sbin}:$PATH && . ${prepare} && ${script}`;
-    return tryRun(['unshare', '--mount', 'bash', '-c', inside]);
+    return tryRun(['unshare', '--mount', 'bash', '--norc', '-c', inside]);
   }
 }
 
@@ -77,7 +77,7 @@ describe('what demo and tests do to the machine', () => {
   });
 
   test('no root, and root that may not make namespaces, are told in a sentence', async () => {
-    const source = ['bash', '-c', `. ${prepare} && need_root`];
+    const source = ['bash', '--norc', '-c', `. ${prepare} && need_root`];
     const user = await tryRun(['setpriv', '--reuid', '65534', '--clear-groups', ...source]);
     expect([user.code, user.stderr]).toEqual([1, expect.stringContaining('run it as root')]);
     const caps = ['--bounding-set', '-sys_admin', '--inh-caps', '-sys_admin'];

@@ -76,7 +76,7 @@ describe('two hosts with a tunnel between them', () => {
     expect(await matched(hosts.a)).toBeGreaterThan(0);
     // What was lost before arrives now; ping never showed it.
     expect(await ping(hosts.b, base(a))).toMatchObject({ received: 1 });
-    const refused = await hosts.b.tryRun(['bash', '-c', `exec 3<>/dev/tcp/${base(a)}/65000`]);
+    const refused = await hosts.b.tryRun(['bash', '--norc', '-c', `exec 3<>/dev/tcp/${base(a)}/65000`]);
     expect(refused.stderr).toContain('Connection refused');
   });
 

@@ -44,6 +44,7 @@ describe('a host with 9,000 bytes and one with 1,500 on one L2', () => {
       'timeout',
       '5',
       'bash',
+      '--norc',
       '-c',
       `head -c ${BYTES} /dev/zero > /dev/tcp/${to.address}/7070`,
     ]);

@@ -129,7 +129,7 @@ describe('jumbo frames on some hosts', () => {
     for (const server of servers) await server.line(/^listening$/);
     for (const [from, to] of pairs()) {
       const script = `exec 3<>/dev/tcp/${box(to).address}/9090 && wc -c <&3`;
-      const { stdout } = await box(from).tryRun(['timeout', '20', 'bash', '-c', script]);
+      const { stdout } = await box(from).tryRun(['timeout', '20', 'bash', '--norc', '-c', script]);
       expect([from, to, Number(stdout)]).toEqual([from, to, BULK_BYTES]);
     }
     for (const server of servers) await server.stop();

@@ -36,7 +36,12 @@ describe('an agent as a service', () => {
   test('healthz and readyz answer on loopback', async () => {
     expect(await get(hosts.a, 8099, '/healthz')).toMatch(/^200 /);
     expect(await get(hosts.a, 8099, '/readyz')).toMatch(/^200 /);
-    const { code } = await b.host.tryRun(['bash', '-c', `exec 3<>/dev/tcp/${hosts.a.address}/8099`]);
+    const { code } = await b.host.tryRun([
+      'bash',
+      '--norc',
+      '-c',
+      `exec 3<>/dev/tcp/${hosts.a.address}/8099`,
+    ]);
     expect(code).not.toBe(0);
   });
 
