@@ -52,13 +52,14 @@ async function pod(lab: Lab, agent: Agent): Promise<Pod> {
   return { agent, namespace, address: result.ips[0]?.address.replace(/\/.*/, '') ?? '' };
 }
 
-/** Mebibytes that arrived in a second between two containers, by the receiver's count. */
+/** Mebibytes that arrived in a second between two containers, by the receiver's count; iperf3 chooses the unit. */
 async function iperf(from: Pod, to: Pod, options: readonly string[] = []): Promise<number> {
-  const server = to.namespace.start(['iperf3', '--server', '--one-off', '--forceflush', '--format', 'm']);
+  const server = to.namespace.start(['iperf3', '--server', '--one-off', '--forceflush']);
   await server.line(new RegExp(`listening on ${IPERF_PORT}`));
   await from.namespace.run(['iperf3', '--client', to.address, '--time', '1', ...options]);
-  const line = await server.line(/ MBytes .* receiver/);
-  return Number(/([\d.]+) MBytes/.exec(line)?.[1]);
+  const line = await server.line(/ [KMG]Bytes .* receiver/);
+  const [, amount, unit = ''] = /([\d.]+) ([KMG])Bytes/.exec(line) ?? [];
+  return Number(amount) * 1024 ** ('KMG'.indexOf(unit) - 1);
 }
 
 describe('CNI plugins on three hosts, host-gw and vxlan mixed', () => {
