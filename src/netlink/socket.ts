@@ -1,7 +1,7 @@
 /**
- * One AF_NETLINK socket, of the route family or of netfilter's. The kernel answers within send(), so a caller sends and then receives
- * until it has what it asked for, without ever waiting. Sockets that only listen say when something came: by SIGIO,
- * which needs no thread and keeps no process from ending (a poll in the thread pool does both).
+ * One AF_NETLINK socket, of the route family or of netfilter's. The kernel answers within send(), so a caller sends and
+ * then receives until it has what it asked for, without ever waiting. Sockets that only listen say when something came
+ * (sys/sigio.ts).
  *
  * A receive overflow is an ordinary answer here (`overflow`), never an error that ends the process.
  */

@@ -79,12 +79,6 @@ export class Prober implements Disposable {
     this.#arm(0);
   }
 
-  /** Null where all peers are to be treated as busy. */
-  setBusy(busy: ReadonlySet<Cidr> | null): void {
-    this.#table.setBusy(busy, performance.now());
-    this.#arm(0);
-  }
-
   [Symbol.dispose](): void {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
